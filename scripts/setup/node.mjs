@@ -1,0 +1,63 @@
+// Node and the npm packages of this checkout.
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { ROOT } from './checkout.mjs';
+import { withLock } from './lock.mjs';
+import { packageCacheEnvironment } from './packageCaches.mjs';
+import { run } from './process.mjs';
+import { failureOf, say, SetupError } from './report.mjs';
+
+const OLDEST_NODE = [20, 19];
+const NPM_CI_TIMEOUT_MS = 15 * 60_000;
+
+export function checkNode() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major > OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor >= OLDEST_NODE[1])) return;
+  throw new SetupError(
+    `Feature Loft needs Node ${OLDEST_NODE.join('.')} or newer; this is Node ${process.versions.node} (${process.execPath}).`,
+    'Install a newer Node (https://nodejs.org, or your version manager), then run the same command again.',
+  );
+}
+
+/** Brings node_modules to what package-lock.json says; says nothing and takes milliseconds when it is. */
+export async function installNodeModules() {
+  if (nodeModulesMatchLock()) return;
+  await withLock('node_modules', async () => {
+    if (nodeModulesMatchLock()) return;
+    say('npm packages: installing (about 400 MB) …');
+    const [command, ...args] = npmCommand();
+    // No install script runs: none is needed, and npm 10 and 11 then do the same.
+    const result = await run(command, [...args, 'ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+      cwd: ROOT,
+      env: packageCacheEnvironment(),
+      timeoutMs: NPM_CI_TIMEOUT_MS,
+    });
+    if (result.code !== 0) throw failureOf('npm ci', result);
+    say(`npm packages: installed in ${result.seconds.toFixed(0)} s`);
+  });
+}
+
+/**
+ * npm writes node_modules/.package-lock.json last, so it tells a finished install from a killed one. Whoever installed,
+ * it must name the versions of package-lock.json (but for packages of other platforms), and their folders be there.
+ */
+function nodeModulesMatchLock() {
+  const installedFile = join(ROOT, 'node_modules', '.package-lock.json');
+  if (!existsSync(installedFile)) return false;
+  const wanted = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')).packages;
+  const installed = JSON.parse(readFileSync(installedFile, 'utf8')).packages;
+  return (
+    Object.entries(wanted).every(
+      ([path, { version, optional }]) =>
+        path === '' || (path in installed ? installed[path].version === version : optional),
+    ) && Object.keys(installed).every((path) => path in wanted && existsSync(join(ROOT, path)))
+  );
+}
+
+/** Under `npm start` the npm that runs us, else the one on the PATH. */
+function npmCommand() {
+  const own = process.env.npm_execpath;
+  if (own !== undefined && /npm-cli\.[cm]?js$/.test(own)) return [process.execPath, own];
+  const besideNode = join(dirname(process.execPath), 'node_modules', 'npm', 'bin', 'npm-cli.js');
+  return existsSync(besideNode) ? [process.execPath, besideNode] : ['npm'];
+}

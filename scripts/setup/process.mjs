@@ -1,0 +1,100 @@
+// Child processes of the scripts: each in a process group of its own, so that a time-out or Ctrl-C ends all it started.
+import { spawn, spawnSync } from 'node:child_process';
+
+const WINDOWS = process.platform === 'win32';
+/** What a process that ended may still have in its pipes is awaited this long: a grandchild can hold them open for ever. */
+const DRAIN_MS = 500;
+const KILL_AFTER_TERM_MS = 3_000;
+const running = new Set();
+
+/**
+ * Runs a command without a terminal's input, to its end or to its time-out.
+ * `show` passes its output on as it comes; the output is returned in any case (its last 4 MB).
+ * Returns { code, timedOut, output, seconds }; `code` is null after a signal. A command that cannot be started has code 127.
+ */
+export function run(command, args, { cwd, env, timeoutMs = 0, show = false } = {}) {
+  return new Promise((resolve) => {
+    const started = Date.now();
+    const child = spawn(command, args, {
+      cwd,
+      env: { ...process.env, ...env },
+      detached: !WINDOWS,
+      windowsHide: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    running.add(child);
+    let output = '';
+    let timedOut = false;
+    const timer =
+      timeoutMs > 0 &&
+      setTimeout(() => {
+        timedOut = true;
+        endGroup(child);
+      }, timeoutMs);
+    const collect = (target) => (chunk) => {
+      output = (output + chunk).slice(-4_000_000);
+      if (show) target.write(chunk);
+    };
+    child.stdout.setEncoding('utf8').on('data', collect(process.stdout));
+    child.stderr.setEncoding('utf8').on('data', collect(process.stderr));
+    let settled = false;
+    const settle = (code) => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      running.delete(child);
+      child.stdout.destroy();
+      child.stderr.destroy();
+      resolve({ code, timedOut, output, seconds: (Date.now() - started) / 1000 });
+    };
+    child.on('error', (error) => {
+      output += String(error.message);
+      settle(127);
+    });
+    child.on('close', (code) => settle(code));
+    child.on('exit', (code) => setTimeout(() => settle(code), DRAIN_MS));
+  });
+}
+
+/** Asks the group of a child to end, and makes it after three seconds. */
+function endGroup(child) {
+  signalGroup(child.pid, 'SIGTERM');
+  const last = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), KILL_AFTER_TERM_MS);
+  last.unref();
+}
+
+function signalGroup(pid, signal) {
+  if (pid === undefined) return;
+  if (WINDOWS) {
+    spawnSync('taskkill', ['/T', '/F', '/PID', String(pid)], { stdio: 'ignore' });
+    return;
+  }
+  try {
+    process.kill(-pid, signal);
+  } catch {
+    // The group is gone.
+  }
+}
+
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+]) {
+  process.on(signal, () => {
+    for (const child of running) signalGroup(child.pid, 'SIGTERM');
+    // The children get a moment to tidy up; none of ours needs longer, and a second start repairs what is half done.
+    setTimeout(
+      () => {
+        for (const child of running) signalGroup(child.pid, 'SIGKILL');
+        process.exit(code);
+      },
+      running.size > 0 ? KILL_AFTER_TERM_MS : 0,
+    );
+    waitForChildren().then(() => process.exit(code));
+  });
+}
+
+async function waitForChildren() {
+  while (running.size > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+}

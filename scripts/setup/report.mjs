@@ -1,0 +1,56 @@
+// What the scripts say: one line a fact with the seconds since the start, and for a failure what to do about it.
+const started = Date.now();
+
+export function say(line) {
+  const seconds = ((Date.now() - started) / 1000).toFixed(1).padStart(6);
+  process.stdout.write(`${seconds} s  ${line}\n`);
+}
+
+/** A failure that its user can mend: what is wrong, and the way out. */
+export class SetupError extends Error {
+  constructor(message, wayOut) {
+    super(message);
+    this.wayOut = wayOut;
+  }
+}
+
+/** Runs a script's main function; a SetupError becomes two plain lines and exit code 1. */
+export async function main(action) {
+  try {
+    process.exit((await action()) ?? 0);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    process.stderr.write(`\n${error.message}\n→ ${error.wayOut}\n`);
+    process.exit(1);
+  }
+}
+
+const CAUSES = [
+  [
+    /ENOSPC|No space left on device/i,
+    'The disk is full.',
+    'Free about 2 GB on the disk of this checkout, then run the same command again.',
+  ],
+  [
+    /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|NetworkError|NewConnectionError|name resolution|Connection (refused|broken|reset)|Read timed out/i,
+    'The package registry cannot be reached.',
+    'Check the network (and the proxy settings of npm and pip), then run the same command again: what is there is kept.',
+  ],
+  [
+    /EACCES|EPERM|Permission denied/i,
+    'A file cannot be written.',
+    'Run as the user that owns this checkout, or clone it again as this user.',
+  ],
+];
+
+/** The error for a failed child process: its likely cause in plain words, and the end of its output. */
+export function failureOf(what, { code, timedOut, output, seconds }) {
+  const tail = output.trim().split('\n').slice(-12).join('\n');
+  const how = timedOut ? `did not end within ${Math.round(seconds)} s` : `failed (exit code ${code})`;
+  const [, cause, wayOut] = CAUSES.find(([pattern]) => pattern.test(output)) ?? [
+    null,
+    '',
+    timedOut ? 'Run the same command again; a slow network may need a second try.' : 'The lines above say why.',
+  ];
+  return new SetupError(`${tail}\n\n${what} ${how}. ${cause}`.trim(), wayOut);
+}
