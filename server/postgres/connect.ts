@@ -1,0 +1,119 @@
+import { Pool, type PoolConfig } from 'pg';
+import { LoftError } from '../../contract/errors';
+
+/** The gateway's way to Postgres. Every result is text, so that no value passes through a JavaScript number or Date. */
+export type Db = Pool;
+
+/** Where Postgres is: a URL, or its parts. Never logged: it may hold a password. */
+export type ConnectionOptions = Pick<
+  PoolConfig,
+  'connectionString' | 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'
+>;
+
+export interface PoolOptions {
+  /** Most connections open at once. */
+  max: number;
+  /** Seen in pg_stat_activity. */
+  applicationName?: string;
+  /** A statement that takes longer is cancelled; a bulk load sets its own with SET LOCAL. */
+  statementTimeoutMs?: number;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const STATEMENT_TIMEOUT_MS = 60_000;
+const IDLE_CONNECTION_MS = 60_000;
+const IDLE_IN_TRANSACTION_MS = 120_000;
+const RETRY_AFTER_SECONDS = 2;
+
+/** What every connection of ours is set to, pooled or listening. */
+export function connectionConfig(connection: ConnectionOptions, applicationName = 'featureloft'): PoolConfig {
+  return {
+    ...connection,
+    types: { getTypeParser: () => (text: string) => text },
+    application_name: applicationName,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    // JIT costs more than it gains on one-row probes. 'ISO, MDY' and the default of extra_float_digits (shortest exact
+    // text) are what server/postgres/columnTypes.ts reads.
+    options: '-c TimeZone=UTC -c DateStyle=ISO,MDY -c extra_float_digits=1 -c bytea_output=hex -c jit=off',
+  };
+}
+
+/**
+ * A pool whose failures to reach Postgres are LoftError 503 `online_store_away`; other errors of Postgres come as they
+ * are. The caller ends it.
+ */
+export function openPool(connection: ConnectionOptions, options: PoolOptions): Db {
+  const pool = new Pool({
+    ...connectionConfig(connection, options.applicationName),
+    max: options.max,
+    statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+    idleTimeoutMillis: IDLE_CONNECTION_MS,
+  });
+  // A connection lost while idle is dropped by the pool; one lost while checked out fails its statement. Without a
+  // listener either would end the process.
+  pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  translateFailures(pool);
+  return pool;
+}
+
+function translateFailures(pool: Pool): void {
+  const query = pool.query.bind(pool) as (...parameters: unknown[]) => unknown;
+  const connect = pool.connect.bind(pool) as (...parameters: unknown[]) => unknown;
+  const translated = (answer: unknown): unknown =>
+    answer instanceof Promise
+      ? answer.catch((error: unknown) => {
+          throw translateAway(error);
+        })
+      : answer;
+  pool.query = ((...parameters: unknown[]) => translated(query(...parameters))) as typeof pool.query;
+  pool.connect = ((...parameters: unknown[]) => translated(connect(...parameters))) as typeof pool.connect;
+}
+
+/** Turns "cannot reach Postgres" into LoftError 503 `online_store_away`; gives any other error back unchanged. */
+export function translateAway(error: unknown): unknown {
+  if (!isAway(error)) return error;
+  return new LoftError(
+    503,
+    'online_store_away',
+    'The online store (Postgres) cannot be reached. Nothing was changed by this request unless an earlier answer said so; try again shortly.',
+    { retryAfterSeconds: RETRY_AFTER_SECONDS, cause: error },
+  );
+}
+
+const awayCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOENT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'EPIPE',
+  '57P01', // admin_shutdown
+  '57P02', // crash_shutdown
+  '57P03', // cannot_connect_now
+  '53300', // too_many_connections
+]);
+
+function isAway(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = sqlState(error);
+  if (code !== undefined && (awayCodes.has(code) || code.startsWith('08'))) return true;
+  // pg and pg-pool raise these without a code.
+  return (
+    code === undefined &&
+    /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Client has encountered a connection error|Client was closed)/.test(
+      error.message,
+    )
+  );
+}
+
+/** Postgres' five-character error code, or Node's code of a system error. */
+export function sqlState(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
