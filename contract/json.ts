@@ -1,6 +1,8 @@
 // The one lossless JSON codec. Ours rather than a library's, because it must refuse every duplicate key, bound nesting, keep the order
 // of keys that look like numbers, and name positions: an object that went through it is what was sent, or an error.
 
+import { parseDecimal, sameValue } from './numberText';
+
 /** What `parseJson` gives. A key is always an own property, also `__proto__`; read unknown keys with `own`. */
 export type JsonValue = null | boolean | number | bigint | string | JsonNumber | JsonValue[] | JsonObject;
 export type JsonObject = { [key: string]: JsonValue };
@@ -237,24 +239,8 @@ function isIndexLike(key: string): boolean {
 }
 
 function sameDecimal(a: string, b: string): boolean {
-  const one = significand(a);
-  const two = significand(b);
-  return one.digits === two.digits && one.exponent === two.exponent;
-}
-
-/** A JSON number's value as digits · 10^exponent, without leading or trailing zeros; zero is '' · 10^0. */
-function significand(text: string): { digits: string; exponent: number } {
-  const [, whole = '', fraction = '', exponent = '0'] = /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text) ?? [];
-  const all = `${whole}${fraction}`.replace(/^0+/, '');
-  const digits = trimZeros(all);
-  return { digits, exponent: digits === '' ? 0 : Number(exponent) - fraction.length + all.length - digits.length };
-}
-
-/** By hand: /0+$/ takes quadratic time on a long run of zeros that a digit ends. */
-function trimZeros(digits: string): string {
-  let end = digits.length;
-  while (end > 0 && digits.charCodeAt(end - 1) === 0x30) end--;
-  return digits.slice(0, end);
+  const [one, two] = [parseDecimal(a), parseDecimal(b)];
+  return one !== undefined && two !== undefined && sameValue(one, two);
 }
 
 function brief(text: string): string {

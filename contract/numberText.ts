@@ -1,0 +1,77 @@
+// Numbers as text: exact where JavaScript's number would round.
+
+/** The value digits · 10^exponent. `digits` has no leading or trailing zeros; zero is '' and 0. */
+export type Decimal = { negative: boolean; digits: string; exponent: number };
+
+/** Reads `-12.50`, `.5`, `5.`, `+1e-3`; undefined when the text is no number. */
+export function parseDecimal(text: string): Decimal | undefined {
+  const match = /^([+-]?)(?=\.?\d)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/.exec(text);
+  if (!match) return undefined;
+  const [, sign, whole = '', fraction = '', power = '0'] = match;
+  const significant = `${whole}${fraction}`.replace(/^0+/, '');
+  const digits = trimZeros(significant);
+  const exponent = digits === '' ? 0 : Number(power) - fraction.length + significant.length - digits.length;
+  return { negative: sign === '-', digits, exponent };
+}
+
+/** By hand: /0+$/ takes quadratic time on long runs of zeros inside a number. */
+function trimZeros(digits: string): string {
+  let end = digits.length;
+  while (end > 0 && digits.charCodeAt(end - 1) === 0x30) end--;
+  return digits.slice(0, end);
+}
+
+/** Equal in value; 0 and -0 are. */
+export function sameValue(a: Decimal, b: Decimal): boolean {
+  return a.digits === b.digits && a.exponent === b.exponent && (a.negative === b.negative || a.digits === '');
+}
+
+/** The places before the point: 12.5 has 2, 0.05 has -1, zero has 0. Bounds a number's size before its digits are written out. */
+export function wholePlaces(value: Decimal): number {
+  return value.digits.length + value.exponent;
+}
+
+/** With exactly `scale` digits after the point, and no sign on a zero. Needs `exponent >= -scale`, and a size that the caller bounded. */
+export function fixedText(value: Decimal, scale: number): string {
+  const units = (value.digits + '0'.repeat(value.digits === '' ? 0 : value.exponent + scale)).padStart(scale + 1, '0');
+  const point = units.length - scale;
+  const sign = value.negative && value.digits !== '' ? '-' : '';
+  return scale === 0 ? `${sign}${units}` : `${sign}${units.slice(0, point)}.${units.slice(point)}`;
+}
+
+/**
+ * Whether a float64 read from this whole number written in digits stands for it: it is that number, or prints as it, as
+ * 123456789012345680000 does.
+ */
+export function float64Keeps(whole: bigint): boolean {
+  const number = Number(whole);
+  if (BigInt(number) === whole) return true;
+  const [printed, exact] = [parseDecimal(String(number)), parseDecimal(String(whole))];
+  return printed !== undefined && exact !== undefined && sameValue(printed, exact);
+}
+
+const float32 = new Float32Array(1);
+const float32Bits = new Uint32Array(float32.buffer);
+
+/** The shortest decimal that names this float32 (a finite number that `Math.fround` leaves alone), also to a reader that rounds once. */
+export function float32Text(value: number): string {
+  if (Object.is(value, -0)) return '-0';
+  if (value === 0) return '0';
+  const low = (neighbour(value, -1) + value) / 2;
+  const high = (neighbour(value, 1) + value) / 2;
+  for (let digits = 1; digits < 9; digits++) {
+    const near = Number(value.toPrecision(digits));
+    // Strictly between the midpoints, which are float64s: so the decimal itself is too, and every reader rounds it to this float32.
+    if (low < near && near < high) return String(near);
+  }
+  return String(Number(value.toPrecision(9)));
+}
+
+/** The next float32 towards -infinity or +infinity; the step beyond the largest is taken to be as wide as the one before it. */
+function neighbour(value: number, direction: 1 | -1): number {
+  float32[0] = value;
+  const bits = float32Bits[0] ?? 0;
+  float32Bits[0] = value > 0 === direction > 0 ? bits + 1 : bits - 1;
+  const next = float32[0];
+  return Number.isFinite(next) ? next : value + (value - neighbour(value, direction === 1 ? -1 : 1));
+}
