@@ -1,5 +1,5 @@
 // One set-up of a kind at a time in a checkout: the lock is a folder, since making one is atomic everywhere.
-import { mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CACHE } from './checkout.mjs';
 import { say } from './report.mjs';
@@ -8,6 +8,8 @@ const POLL_MS = 200;
 const HEARTBEAT_MS = 5_000;
 /** A lock without a heartbeat for this long was left behind, even if its pid is (by now) a living process's. */
 const SILENCE_MS = 30_000;
+/** A holder writes its pid at once; one that has not in this time was killed in between. */
+const NAMELESS_MS = 3_000;
 
 /** Runs `action` while no other process of this checkout does one under the same name; waits for as long as that lives. */
 export async function withLock(name, action) {
@@ -16,7 +18,7 @@ export async function withLock(name, action) {
   mkdirSync(CACHE, { recursive: true });
   const silence = { heartbeat: undefined, since: 0 };
   for (let told = false; !take(folder); told = true) {
-    if (ownerIsDead(owner) || isSilent(folder, silence)) {
+    if (ownerIsDead(owner) || isSilent(folder, silence, existsSync(owner) ? SILENCE_MS : NAMELESS_MS)) {
       rmSync(folder, { recursive: true, force: true });
       continue;
     }
@@ -53,8 +55,8 @@ function ownerIsDead(owner) {
 }
 
 /** Silence is measured on our own monotonic clock, so that a machine woken from sleep does not end a living holder's lock. */
-function isSilent(folder, silence) {
+function isSilent(folder, silence, limitMs) {
   const heartbeat = statSync(folder, { throwIfNoEntry: false })?.mtimeMs;
   if (heartbeat !== silence.heartbeat) Object.assign(silence, { heartbeat, since: performance.now() });
-  return performance.now() - silence.since > SILENCE_MS;
+  return performance.now() - silence.since > limitMs;
 }

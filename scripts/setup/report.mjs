@@ -14,13 +14,14 @@ export class SetupError extends Error {
   }
 }
 
-/** Runs a script's main function; a SetupError becomes two plain lines and exit code 1. */
+/** Runs a script's main function; what its user can mend becomes two plain lines and exit code 1. */
 export async function main(action) {
   try {
     process.exit((await action()) ?? 0);
   } catch (error) {
-    if (!(error instanceof SetupError)) throw error;
-    process.stderr.write(`\n${error.message}\n→ ${error.wayOut}\n`);
+    const known = error instanceof SetupError ? error : fileError(error);
+    if (known === undefined) throw error;
+    process.stderr.write(`\n${known.message}\n→ ${known.wayOut}\n`);
     process.exit(1);
   }
 }
@@ -37,11 +38,18 @@ const CAUSES = [
     'Check the network (and the proxy settings of npm and pip), then run the same command again: what is there is kept.',
   ],
   [
-    /EACCES|EPERM|Permission denied/i,
+    /EACCES|EPERM|EROFS|Permission denied|Read-only file system/i,
     'A file cannot be written.',
     'Run as the user that owns this checkout, or clone it again as this user.',
   ],
 ];
+
+/** A full disk or a folder of another user, met by a script itself. */
+function fileError({ code, message }) {
+  if (typeof code !== 'string' || !/^(ENOSPC|EACCES|EPERM|EROFS)$/.test(code)) return undefined;
+  const [, cause, wayOut] = CAUSES.find(([pattern]) => pattern.test(code));
+  return new SetupError(`${message}\n${cause}`, wayOut);
+}
 
 /** The error for a failed child process: its likely cause in plain words, and the end of its output. */
 export function failureOf(what, { code, timedOut, output, seconds }) {

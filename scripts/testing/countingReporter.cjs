@@ -1,13 +1,18 @@
-// Mocha's spec output, plus the counts as JSON in the file named by LOFT_COUNTS: written at the end, so a crash leaves none.
+// Mocha's spec output, plus the results as JSON in the file LOFT_RESULTS: written at the end, so a crash leaves none.
 const { writeFileSync } = require('node:fs');
 const { reporters } = require('mocha');
 
 module.exports = class CountingReporter extends reporters.Spec {
   constructor(runner, options) {
     super(runner, options);
+    const tests = [];
+    runner.on('test end', (test) => {
+      tests.push({ title: test.fullTitle(), state: test.state ?? 'skipped', seconds: (test.duration ?? 0) / 1000 });
+    });
     runner.once('end', () => {
       const { passes, failures, pending } = runner.stats;
-      writeFileSync(process.env.LOFT_COUNTS, JSON.stringify({ passed: passes, failed: failures, skipped: pending }));
+      const results = { passed: passes, failed: failures, skipped: pending, tests };
+      writeFileSync(process.env.LOFT_RESULTS, JSON.stringify(results));
     });
   }
 };
