@@ -113,7 +113,8 @@ async function refuseForeignContent(dir: string): Promise<void> {
 }
 
 const FORMAT_FILE = 'format.json';
-const ignorable = new Set(['.DS_Store', 'lost+found']);
+/** A client that starts the first gateway has already made the folder of its log. */
+const ignorable = new Set([LOGS_FOLDER, '.DS_Store', 'lost+found']);
 
 async function checkFormat(dir: string): Promise<void> {
   const file = join(dir, FORMAT_FILE);
