@@ -281,6 +281,7 @@ export const TrainingSetPlan = z.strictObject({
   features: z.array(Ref),
   warnings: z.array(z.string()),
 });
+export type TrainingSetPlan = z.infer<typeof TrainingSetPlan>;
 
 export const VerifyRequest = z.strictObject({ mode: z.enum(['full', 'incremental']).optional() });
 export const VerifyAnswer = z.strictObject({
