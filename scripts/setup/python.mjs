@@ -32,16 +32,12 @@ export async function installPython() {
   if (isDone()) return;
   await withLock('python', async () => {
     if (isDone()) return;
-    const python = findPython();
-    rmSync(VENV, { recursive: true, force: true });
-    say(`Python packages: installing for Python ${python.version} (about 900 MB) …`);
     const started = Date.now();
-    if (python.hasEnsurepip) {
-      await must('Making the virtual environment', python.path, ['-m', 'venv', VENV]);
-    } else {
-      await must('Making the virtual environment', python.path, ['-m', 'venv', '--without-pip', VENV]);
-      await must('Installing pip', python.path, ['-m', 'pip', '--python', VENV_PYTHON, 'install', '--quiet', 'pip']);
-    }
+    say('Python packages: installing (about 1 GB) …');
+    // A whole environment of older requirements is brought up to date, one that a kill left half done is made anew.
+    const isWhole = existsSync(VENV_PYTHON) && existsSync(STAMP);
+    rmSync(isWhole ? STAMP : VENV, { recursive: true, force: true });
+    if (!isWhole) await makeEnvironment(findPython());
     // `python -m pip`, not `pip`: the first line of a script cannot name a path with a space.
     const pip = ['-m', 'pip', '--disable-pip-version-check', '--no-input', 'install', '--quiet'];
     await must('pip install', VENV_PYTHON, [...pip, '-r', join(ROOT, 'python', 'requirements-dev.txt')]);
@@ -52,6 +48,15 @@ export async function installPython() {
     writeStamp(STAMP, stamp);
     say(`Python packages: installed in ${Math.round((Date.now() - started) / 1000)} s`);
   });
+}
+
+async function makeEnvironment(python) {
+  if (python.hasEnsurepip) {
+    await must('Making the virtual environment', python.path, ['-m', 'venv', VENV]);
+  } else {
+    await must('Making the virtual environment', python.path, ['-m', 'venv', '--without-pip', VENV]);
+    await must('Installing pip', python.path, ['-m', 'pip', '--python', VENV_PYTHON, 'install', '--quiet', 'pip']);
+  }
 }
 
 async function must(what, command, args) {
