@@ -1,4 +1,4 @@
-// The one text of a value that hashes are made of (RFC 8785, with -0.0 and big integers kept).
+// The one text of a value that hashes are made of (RFC 8785, but numbers are as `printJson` writes them).
 import { JsonNumber, printJson, RawJson } from './json';
 
 /** Keys sorted by UTF-16 units, no spaces. Throws a TypeError for what `printJson` refuses and for text that has more than one form. */

@@ -124,8 +124,7 @@ export function cellToJson(type: ValueType, cell: Cell): string {
       return cell;
     case 'float32':
     case 'float64':
-      if (cell === '-0') return '-0.0';
-      return cell === 'NaN' || cell === 'Infinity' || cell === '-Infinity' ? `"${cell}"` : cell;
+      return floatJson(cell);
     case 'decimal':
     case 'bytes':
     case 'timestamp':
@@ -218,8 +217,7 @@ function elementCell(item: ScalarType, element: JsonValue, place: number, option
 
 function numberText(value: JsonValue, expected: string): string {
   if (value instanceof JsonNumber) return value.text;
-  if (typeof value === 'number') return Object.is(value, -0) ? '-0' : String(value);
-  if (typeof value === 'bigint') return String(value);
+  if (typeof value === 'number' || typeof value === 'bigint') return printJson(value);
   throw mismatch(value, expected);
 }
 
@@ -260,6 +258,11 @@ function floatCell(kind: 'float32' | 'float64', text: string): string {
     );
   }
   return Object.is(number, -0) ? '-0' : String(number);
+}
+
+function floatJson(cell: string): string {
+  if (cell === 'NaN' || cell === 'Infinity' || cell === '-Infinity') return `"${cell}"`;
+  return cell === '-0' || (cell.length > 15 && /^-?\d+$/.test(cell)) ? printJson(Number(cell)) : cell;
 }
 
 function notFiniteCell(text: string): string | undefined {

@@ -249,11 +249,13 @@ function brief(text: string): string {
 
 function printNumber(value: number): string {
   if (!Number.isFinite(value)) throw new TypeError(`JSON has no ${value}`);
-  return Object.is(value, -0) ? '-0.0' : String(value);
+  if (Object.is(value, -0)) return '-0.0';
+  // With an exponent, so that it is read as the float it is, here as in Python, and not as a big integer.
+  return Number.isInteger(value) && !Number.isSafeInteger(value) ? value.toExponential() : String(value);
 }
 
 /**
- * Compact JSON. -0 is written `-0.0`, a bigint as its digits; members that are undefined are left out. Throws a TypeError for what JSON
+ * Compact JSON. -0 is written `-0.0`, a number beyond 2^53 with an exponent, a bigint as its digits; members that are undefined are left out. Throws a TypeError for what JSON
  * can't say: NaN, infinities, undefined in a list, functions, and objects other than plain ones (a Date has lost digits already).
  */
 export function printJson(value: unknown): string {
