@@ -31,9 +31,6 @@ const settings: Record<string, string> = {
 
   TimeZone: 'UTC',
   log_timezone: 'UTC',
-  DateStyle: 'ISO, YMD',
-  IntervalStyle: 'iso_8601',
-  extra_float_digits: '1',
 
   // To our own file. Statements and rows hold values, which a log must not.
   logging_collector: 'off',
