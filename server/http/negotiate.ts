@@ -1,0 +1,75 @@
+import type { IncomingMessage } from 'node:http';
+import { LoftError } from '../../contract/errors';
+import type { FileFormat } from '../offline/protocol';
+
+/** The formats that stored data leaves in, the preferred first. */
+const offered = [
+  { format: 'parquet', type: 'application/vnd.apache.parquet' },
+  { format: 'csv', type: 'text/csv' },
+  { format: 'ndjson', type: 'application/x-ndjson' },
+] as const satisfies { format: FileFormat; type: string }[];
+
+export const contentTypes = { parquet: offered[0].type, csv: 'text/csv; charset=utf-8', ndjson: offered[2].type };
+const alternativeTypes: Record<string, FileFormat> = {
+  'application/parquet': 'parquet',
+  'application/x-parquet': 'parquet',
+  'application/octet-stream': 'parquet',
+  'application/ndjson': 'ndjson',
+  'application/jsonl': 'ndjson',
+};
+
+/** The format that `Accept` likes best; Parquet when it likes all the same. Throws 406. */
+export function chooseFormat(request: IncomingMessage): FileFormat {
+  const accept = request.headers.accept ?? '*/*';
+  const wanted = accept.split(',').map(readRange);
+  let best: { format: FileFormat; quality: number } | undefined;
+  for (const { format, type } of offered) {
+    const names = [type, ...Object.keys(alternativeTypes).filter((name) => alternativeTypes[name] === format)];
+    const quality = Math.max(...names.map((name) => qualityOf(name, wanted)));
+    if (quality > 0 && quality > (best?.quality ?? 0)) best = { format, quality };
+  }
+  if (best) return best.format;
+  throw new LoftError(
+    406,
+    'not_acceptable',
+    `Stored data leaves as ${offered.map(({ type }) => type).join(', ')}; the request accepts ${accept.slice(0, 200)}.`,
+  );
+}
+
+interface MediaRange {
+  type: string;
+  quality: number;
+}
+
+function readRange(text: string): MediaRange {
+  const [type = '', ...parameters] = text.split(';').map((part) => part.trim().toLowerCase());
+  const quality = Number(
+    parameters
+      .find((parameter) => parameter.startsWith('q='))
+      ?.slice(2)
+      .trim() ?? '1',
+  );
+  return { type, quality: Number.isFinite(quality) ? quality : 0 };
+}
+
+/** The most exact range that names the type decides (RFC 9110). */
+function qualityOf(type: string, ranges: MediaRange[]): number {
+  const group = `${type.split('/', 1)[0]}/*`;
+  for (const name of [type, group, '*/*']) {
+    const found = ranges.find((range) => range.type === name);
+    if (found) return found.quality;
+  }
+  return 0;
+}
+
+/** The format of an uploaded body, by its Content-Type. Throws 415. */
+export function formatOfBody(type: string | undefined): FileFormat {
+  if (type === 'text/csv') return 'csv';
+  const found = offered.find((one) => one.type === type)?.format ?? alternativeTypes[type ?? ''];
+  if (found) return found;
+  throw new LoftError(
+    415,
+    'unsupported_media_type',
+    `Rows come as ${offered.map((one) => one.type).join(', ')}; the request ${type === undefined ? 'has no Content-Type' : `says ${type}`}.`,
+  );
+}
