@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { DISCOVERY_FILE, LOGS_FOLDER, TOKEN_FILE, TOKEN_PATTERN } from '../contract/discovery';
 import { LoftError } from '../contract/errors';
 import { createFileAtomically, UNFINISHED } from './atomicFile';
-import { fileError } from './fileErrors';
+import { fileError, systemCode } from './fileErrors';
 
 /** Raised when what an older gateway reads in a data folder would mislead it. */
 const FOLDER_FORMAT = 1;
@@ -55,11 +55,20 @@ export async function openDataFolder(dir: string): Promise<DataFolder> {
       sampleFile: join(real, 'sample.json'),
     };
     for (const child of [folder.lakeDir, folder.trainingDir, folder.jobsDir, folder.tmpDir, folder.logsDir]) {
-      await mkdir(child, { recursive: true, mode: 0o700 });
+      await ensureFolder(child);
     }
     return { ...folder, token: await ensureToken(folder.tokenFile) };
   } catch (error) {
     throw fileError(error, wanted);
+  }
+}
+
+/** Not Node's recursive way, which tells a full disk as ENOENT. */
+async function ensureFolder(dir: string): Promise<void> {
+  try {
+    await mkdir(dir, { mode: 0o700 });
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST' || !(await stat(dir)).isDirectory()) throw fileError(error, dir);
   }
 }
 
