@@ -24,7 +24,7 @@ export async function installNodeModules() {
   if (nodeModulesMatchLock()) return;
   await withLock('node_modules', async () => {
     if (nodeModulesMatchLock()) return;
-    say('npm packages: installing (about 400 MB) …');
+    say('npm packages: installing (about 260 MB) …');
     const [command, ...args] = npmCommand();
     // No install script runs: none is needed, and npm 10 and 11 then do the same.
     const result = await run(command, [...args, 'ci', '--ignore-scripts', '--no-audit', '--no-fund'], {

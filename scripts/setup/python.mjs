@@ -24,14 +24,16 @@ export const VENV_PYTHON = join(
 const STAMP = join(VENV, 'featureloft-setup');
 const INPUTS = ['python/requirements-dev.txt', 'python/constraints-dev.txt', 'python/pyproject.toml'];
 
+/** Says at once, before minutes of installing, when there is no Python that will do. */
+export function checkPython() {
+  if (!isInstalled()) findPython();
+}
+
 /** Makes .venv unless it is there, whole, and of today's requirements. */
 export async function installPython() {
-  // The editable install of python/ names this checkout's path, so a copied .venv is made anew.
-  const stamp = hashOf(INPUTS, ROOT);
-  const isDone = () => existsSync(VENV_PYTHON) && stampIs(STAMP, stamp);
-  if (isDone()) return;
+  if (isInstalled()) return;
   await withLock('python', async () => {
-    if (isDone()) return;
+    if (isInstalled()) return;
     const started = Date.now();
     say('Python packages: installing (about 1 GB) …');
     // A whole environment of older requirements is brought up to date, one that a kill left half done is made anew.
@@ -45,9 +47,18 @@ export async function installPython() {
       const editable = ['--no-deps', '--no-build-isolation', '--editable', join(ROOT, 'python')];
       await must('Installing the featureloft package', VENV_PYTHON, [...pip, ...editable]);
     }
-    writeStamp(STAMP, stamp);
+    writeStamp(STAMP, requirements());
     say(`Python packages: installed in ${Math.round((Date.now() - started) / 1000)} s`);
   });
+}
+
+function isInstalled() {
+  return existsSync(VENV_PYTHON) && stampIs(STAMP, requirements());
+}
+
+/** The editable install of python/ names this checkout's path, so a moved or copied environment is not up to date. */
+function requirements() {
+  return hashOf(INPUTS, ROOT);
 }
 
 async function makeEnvironment(python) {
@@ -68,7 +79,7 @@ async function must(what, command, args) {
  * The first Python that is new enough and can make a virtual environment with pip in it: with its own ensurepip, else by
  * its pip (Debian splits ensurepip off into a package of its own). FEATURELOFT_PYTHON, when set, is the only candidate.
  */
-export function findPython() {
+function findPython() {
   const asked = process.env.FEATURELOFT_PYTHON;
   const found = (asked ? [asked] : CANDIDATES).map(probe).filter((python) => python !== undefined);
   const recent = found.filter((python) => python.isRecent);

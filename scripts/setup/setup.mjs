@@ -3,12 +3,12 @@ import { build } from '../build.mjs';
 import { isMain } from './checkout.mjs';
 import { installExtensions } from './extensions.mjs';
 import { checkNode, installNodeModules } from './node.mjs';
-import { findPython, installPython } from './python.mjs';
+import { checkPython, installPython } from './python.mjs';
 import { main, say } from './report.mjs';
 
 export async function setup() {
   checkNode();
-  findPython();
+  checkPython();
   await installNodeModules();
   await build();
   await installPython();
