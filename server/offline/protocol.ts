@@ -8,47 +8,66 @@ import type { Problem } from '../../contract/errors';
  * Paths are absolute inside a message; `StoredFile.file` is relative to the data root.
  */
 export interface WorkerCalls {
-  /** Attaches the lake, creating it when `create`. Answers its identity. */
+  /** Attaches the lake, making it when `create`; else a lake that is not there is 409 `lake_missing`. Answers its identity. */
   open: {
-    request: { dataDir: string; extension: string; memoryLimit: string; threads: number; lake: LakeLocation };
-    answer: { lakeId: string; engine: string };
+    request: {
+      dataDir: string;
+      extension: string;
+      memoryLimit: string;
+      threads: number;
+      lake: LakeLocation;
+      create: boolean;
+      /** Of a lake that is made now. */
+      newLakeId: string;
+    };
+    answer: OpenedLake;
   };
-  /** Reads a file's columns, guesses types, keys and times. */
-  infer: { request: { file: string; format: FileFormat }; answer: Inference };
   /** Stores an uploaded file as the next version of a dataset, in one lake transaction with its files' hashes. */
   ingestDataset: {
-    request: { name: string; file: string; format: FileFormat; mode: 'replace' | 'append' };
+    request: {
+      name: string;
+      file: string;
+      format: FileFormat;
+      mode: 'replace' | 'append';
+      /** What the rows of an append come after: the newest recorded version. */
+      base: DatasetRef | null;
+    };
     answer: StoredDataset;
   };
   describeDataset: {
-    request: { name: string; snapshot: number };
+    request: DatasetRef;
     answer: { statistics: Record<string, Statistics>; preview: Record<string, Cell>[]; inference: Inference };
   };
-  /** Writes a dataset's rows to a file of the given format in `tmp/`. */
-  exportDataset: {
-    request: { name: string; snapshot: number; format: FileFormat };
-    answer: { file: string; rows: number };
-  };
-  /** Turns any file or dataset into canonical cells: NDJSON of `[cell, …]` in the order of `columns`, one line a row. */
+  /** Writes a dataset's rows to `target`, a file that isn't there yet. */
+  exportDataset: { request: DatasetRef & { format: FileFormat; target: string }; answer: { rows: number } };
+  /**
+   * Turns a file or a dataset into canonical cells, one line a row: `[cell, …]` in the order of `columns`, or
+   * `{"problems":[…]}` for a row with values that don't fit.
+   */
   toCells: {
     request: {
-      source: { file: string; format: FileFormat } | { dataset: string; snapshot: number };
+      source: { file: string; format: FileFormat } | DatasetRef;
       columns: SourceColumn[];
+      target: string;
     };
-    answer: { file: string; rows: number };
+    answer: { rows: number };
   };
   /** Adds outbox chunks to history: chunk ids, epoch and hashes in the same lake transaction. Known chunks are skipped. */
   drain: {
-    request: { epoch: number; chunks: DrainChunk[] };
+    request: { epoch: number; chunks: DrainChunk[]; tables: HistoryTable[] };
     answer: { added: number[]; rows: number; snapshot: number };
   };
   buildTrainingSet: { request: TrainingSetBuild; answer: BuiltTrainingSet };
-  exportTrainingSet: { request: { file: string; format: FileFormat }; answer: { file: string } };
-  /** Re-hashes every file that the lake names. Training sets are hashed by the gateway's verify through `hashFiles`. */
-  verifyLake: { request: { incremental: boolean }; answer: { checked: number; bytes: number; bad: BadFile[] } };
-  close: { request: Record<string, never>; answer: Record<string, never> };
+  /** Rows and columns of a spine, for a dry run. */
+  describeSpine: { request: { spine: Spine }; answer: { rows: number; columns: Column[] } };
+  exportParquet: { request: { file: string; columns: Column[]; format: FileFormat; target: string }; answer: Done };
+  /** Re-hashes every data file that the lake names. `skip` holds files (relative to the data root) known to be unchanged. */
+  verifyLake: { request: Record<string, never>; answer: { checked: number; bytes: number; bad: BadFile[] } };
+  /** For tests of what a dead worker does to the gateway. */
+  close: { request: Record<string, never>; answer: Done };
 }
 
+export type Done = Record<string, never>;
 export type FileFormat = 'csv' | 'ndjson' | 'parquet';
 
 export interface LakeLocation {
@@ -56,6 +75,20 @@ export interface LakeLocation {
   catalog: string;
   /** Where Parquet files go: a folder, `s3://` or `gs://`. */
   dataPath: string;
+}
+
+export interface OpenedLake {
+  lakeId: string;
+  /** Holds no row and no drained chunk: may be taken over by a store that has no lake yet. */
+  unused: boolean;
+  engine: string;
+}
+
+/** A dataset's rows as they were at a snapshot of the lake. */
+export interface DatasetRef {
+  dataset: string;
+  snapshot: number;
+  columns: Column[];
 }
 
 export interface StoredDataset {
@@ -75,28 +108,36 @@ export interface SourceColumn {
   timezone?: string | undefined;
 }
 
-/** One outbox chunk, its gzip NDJSON written to `file`. */
+/** One outbox chunk, its gzip NDJSON written to `file`: a line is an array of cells in the order of `columns`. */
 export interface DrainChunk {
   batch: number;
   table: string;
-  keys: Column[];
-  features: Column[];
+  columns: string[];
   rows: number;
-  /** Stands in for a `created_timestamp` that the writer left to the database's clock. */
+  /** A timestamp cell: stands in for a `created_timestamp` that the writer left to the database's clock. */
   clock: string;
   file: string;
 }
 
+export interface HistoryTable {
+  table: string;
+  keys: Column[];
+  features: Column[];
+}
+
+export type Spine = DatasetRef | { file: string; columns: Column[] };
+
 export interface TrainingSetBuild {
-  name: string;
-  version: number;
-  /** Absolute folder that the Parquet file is written to. */
-  directory: string;
-  spine: { dataset: string; snapshot: number } | { file: string; format: FileFormat; columns: Column[] };
+  /** The Parquet file to write; made as a temporary one beside it and renamed. */
+  target: string;
+  spine: Spine;
+  /** Types that the spine's columns take: keys those of their entities, the event time timestamp. */
+  spineTypes: Column[];
   eventTimestamp: string;
   /** In the order asked; `column` is the name in the result. */
-  features: { view: string; version: number; feature: string; type: string; column: string }[];
-  views: { view: string; version: number; table: string; keys: Column[]; ttlSeconds: number | undefined }[];
+  features: { view: number; feature: string; type: string; column: string }[];
+  /** What `features[].view` counts into. */
+  views: { name: string; version: number; table: string; keys: Column[]; ttlSeconds: number | undefined }[];
   asKnownAt: boolean;
 }
 
@@ -105,8 +146,9 @@ export interface BuiltTrainingSet {
   columns: Column[];
   spineHash: string;
   contentHash: string;
-  files: StoredFile[];
-  snapshot: number | null;
+  sha256: string;
+  bytes: number;
+  snapshot: number;
   warnings: string[];
 }
 
@@ -123,6 +165,15 @@ export interface WorkerRequest<Operation extends WorkerOperation = WorkerOperati
   operation: Operation;
   request: WorkerCalls[Operation]['request'];
 }
+
+export interface WorkerFailure {
+  status: number;
+  code: string;
+  detail: string;
+  problems?: Problem[];
+}
+
+/** `residentBytes`: the worker's memory after the work, by which it is recycled. */
 export type WorkerAnswer =
-  | { id: number; ok: true; answer: unknown }
-  | { id: number; ok: false; error: { status: number; code: string; detail: string; problems?: Problem[] } };
+  | { id: number; ok: true; answer: unknown; residentBytes: number }
+  | { id: number; ok: false; error: WorkerFailure; residentBytes: number };

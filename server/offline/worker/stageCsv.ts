@@ -1,0 +1,199 @@
+import { open } from 'node:fs/promises';
+import { LoftError, MAX_PROBLEMS, type Problem } from '../../../contract/errors';
+import { parseValueType } from '../../../contract/valueTypes';
+import { quoteText, type Session } from './lake';
+import { lakeType } from './lakeTypes';
+import { chunkColumns } from './plainValues';
+import { checkColumnNames, refused, type Staged } from './staged';
+import { TypeGuess } from './typeGuess';
+
+/** How far the header may reach. */
+const HEADER_BYTES = 1_048_576;
+const LONGEST_LINE = 33_554_432;
+
+/**
+ * A CSV file: UTF-8, a header, `,` `;` tab or `|` between fields, quotes doubled inside quotes. An empty field is null, `""` an
+ * empty text. Nothing is skipped or guessed from a sample: every bad row is a problem with its line.
+ */
+export async function stageCsv(session: Session, file: string): Promise<Staged> {
+  const { names, delimiter } = await readHeader(file);
+  checkColumnNames(names);
+  const places = names.map((_, index) => `c${index}`);
+  await readStrictly(session, file, places, delimiter);
+  const guesses = await guessTypes(session, places);
+  return {
+    relation: 'staged_csv',
+    columns: names.map((name, index) => {
+      const { type, reason } = guesses[index] ?? { type: 'string', reason: '' };
+      const place = places[index] ?? '';
+      return {
+        name,
+        type,
+        reason,
+        sql: `CAST(${place} AS ${lakeType(parseValueType(type))})`,
+        tryAs: (wanted) => tryAs(wanted, place),
+        text: place,
+      };
+    }),
+  };
+}
+
+/** Text of a file → another type than the one guessed, for an append to a dataset that has that type. */
+export function tryAs(wanted: string, text: string): string {
+  const type = parseValueType(wanted);
+  switch (type.kind) {
+    case 'string':
+      return text;
+    case 'bool':
+    case 'int32':
+    case 'int64':
+    case 'float32':
+    case 'float64':
+    case 'decimal':
+    case 'date':
+    case 'uuid':
+      return `TRY_CAST(${text} AS ${lakeType(type)})`;
+    case 'timestamp': // A time without a zone is not one; DuckDB would take it for UTC.
+      return `CASE WHEN regexp_full_match(${text}, '.*(Z|[+-]\\d\\d(:?\\d\\d)?)') THEN TRY_CAST(${text} AS TIMESTAMPTZ) END`;
+    case 'json':
+      return `CASE WHEN json_valid(${text}) THEN ${text} END`;
+    case 'bytes':
+    case 'list':
+    case 'embedding':
+      return 'NULL';
+  }
+}
+
+async function readHeader(file: string): Promise<{ names: string[]; delimiter: string }> {
+  const handle = await open(file);
+  let start: string;
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
+    start = buffer
+      .subarray(0, bytesRead)
+      .toString('utf8')
+      .replace(/^\ufeff/, '');
+  } finally {
+    await handle.close();
+  }
+  if (start.trim() === '') {
+    throw new LoftError(422, 'empty_file', 'The file is empty. A CSV file begins with a line of column names.');
+  }
+  const end = recordEnd(start);
+  if (end === undefined) {
+    throw refused('bad_csv', 'The CSV file can’t be read', [
+      { path: 'line 1', code: 'bad_header', found: 'a quote that is never closed', expected: 'a line of column names' },
+    ]);
+  }
+  const record = start.slice(0, end);
+  const delimiter = [',', ';', '\t', '|']
+    .map((one) => ({ one, count: splitRecord(record, one).length }))
+    .reduce((best, next) => (next.count > best.count ? next : best)).one;
+  return { names: splitRecord(record, delimiter).map((name) => name.trim()), delimiter };
+}
+
+/** Where the first record ends: at a line break outside quotes, or the end of a short file. */
+function recordEnd(text: string): number | undefined {
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === '"') quoted = !quoted;
+    else if (!quoted && (character === '\n' || character === '\r')) return at;
+  }
+  return quoted || text.length >= HEADER_BYTES ? undefined : text.length;
+}
+
+function splitRecord(record: string, delimiter: string): string[] {
+  const fields: string[] = [];
+  let field = '';
+  let quoted = false;
+  for (let at = 0; at < record.length; at++) {
+    const character = record[at] ?? '';
+    if (character === '"') {
+      if (quoted && record[at + 1] === '"') field += record[at++];
+      else quoted = !quoted;
+    } else if (character === delimiter && !quoted) {
+      fields.push(field);
+      field = '';
+    } else field += character;
+  }
+  return [...fields, field];
+}
+
+async function readStrictly(session: Session, file: string, places: string[], delimiter: string): Promise<void> {
+  const columns = places.map((place) => `'${place}': 'VARCHAR'`).join(', ');
+  for (const table of ['staged_csv', 'staged_rejects', 'staged_scans'])
+    await session.run(`DROP TABLE IF EXISTS ${table}`);
+  try {
+    await session.run(
+      `CREATE TEMP TABLE staged_csv AS SELECT * FROM read_csv(${quoteText(file)}, auto_detect = false,
+         columns = {${columns}}, header = true, delim = ${quoteText(delimiter)}, quote = '"', escape = '"', nullstr = '',
+         allow_quoted_nulls = false, strict_mode = true, max_line_size = ${LONGEST_LINE}, store_rejects = true,
+         rejects_table = 'staged_rejects', rejects_scan = 'staged_scans', rejects_limit = 10000)`,
+    );
+  } catch (error) {
+    if (!(error instanceof Error) || !/^Invalid Input Error/.test(error.message)) throw error;
+    const mixed = /invalid state/.test(error.message);
+    throw refused('bad_csv', 'The CSV file can’t be read', [
+      {
+        code: 'bad_csv',
+        found: mixed ? 'a line break or a quote out of place' : 'a line that is no CSV',
+        expected: mixed ? 'the same line break (LF or CRLF) in the whole file' : 'lines of at most 32 MB',
+      },
+    ]);
+  }
+  await refuseBadLines(session, places.length);
+}
+
+const rejectWords: Record<string, string> = {
+  'UNQUOTED VALUE': 'a field in quotes that ends with its closing quote',
+  'INVALID ENCODING': 'UTF-8 text',
+  'LINE SIZE OVER MAXIMUM': 'lines of at most 32 MB',
+};
+
+async function refuseBadLines(session: Session, width: number): Promise<void> {
+  const total = await session.count('SELECT count(*) FROM staged_rejects');
+  if (total === 0) return;
+  const rejects = await session.rows(
+    `SELECT line, error_type::VARCHAR AS kind, error_message, csv_line FROM staged_rejects
+     ORDER BY line, byte_position LIMIT ${MAX_PROBLEMS}`,
+  );
+  const problems = rejects.map((reject): Problem => {
+    const kind = String(reject['kind']);
+    const count = /Found: (\d+)/.exec(String(reject['error_message']))?.[1];
+    const ragged = kind === 'MISSING COLUMNS' || kind === 'TOO MANY COLUMNS';
+    return {
+      path: `line ${String(reject['line'])}`,
+      code: ragged ? 'ragged_row' : kind.toLowerCase().replaceAll(' ', '_'),
+      found: ragged && count !== undefined ? `${count} fields` : shortLine(String(reject['csv_line'])),
+      expected: ragged ? `${width} fields, as in the header` : (rejectWords[kind] ?? 'a line of CSV'),
+    };
+  });
+  throw refused('bad_csv', 'The CSV file can’t be read', problems, total);
+}
+
+function shortLine(line: string): string {
+  return JSON.stringify(line.length > 60 ? `${line.slice(0, 60)}…` : line);
+}
+
+async function guessTypes(session: Session, places: string[]): Promise<{ type: string; reason: string }[]> {
+  const guesses = places.map(() => new TypeGuess());
+  const problems: Problem[] = [];
+  let row = 0;
+  for await (const chunk of session.chunks(`SELECT ${places.join(', ')} FROM staged_csv`)) {
+    chunkColumns(chunk).forEach((values, column) => {
+      const guess = guesses[column];
+      values.forEach((value, at) => {
+        if (typeof value !== 'string') return;
+        if (value.includes('\0') && problems.length < MAX_PROBLEMS) {
+          const expected = 'text without NUL';
+          problems.push({ row: row + at, field: `column ${column + 1}`, code: 'nul_in_text', found: 'NUL', expected });
+        }
+        guess?.see(value, row + at);
+      });
+    });
+    row += chunk.rowCount;
+  }
+  if (problems.length > 0) throw refused('bad_csv', 'The CSV file can’t be read', problems);
+  return guesses.map((guess) => guess.guess());
+}
