@@ -63,6 +63,7 @@ export function cellFromJson(type: ValueType, value: JsonValue, options: CellOpt
     case 'float64': {
       const expected = `a number (${type.kind}), "NaN", "Infinity" or "-Infinity"`;
       if (value === 'NaN' || value === 'Infinity' || value === '-Infinity') return value;
+      if (typeof value === 'number') return floatNumberCell(type.kind, value);
       return floatCell(type.kind, numberText(value, expected));
     }
     case 'decimal': {
@@ -217,6 +218,7 @@ function elementCell(item: ScalarType, element: JsonValue, place: number, option
 
 function numberText(value: JsonValue, expected: string): string {
   if (value instanceof JsonNumber) return value.text;
+  if (typeof value === 'number' && !Number.isFinite(value)) throw new CellError('not_finite', String(value), expected);
   if (typeof value === 'number' || typeof value === 'bigint') return printJson(value);
   throw mismatch(value, expected);
 }
@@ -245,19 +247,28 @@ function integerCell(kind: 'int32' | 'int64', text: string): string {
 function floatCell(kind: 'float32' | 'float64', text: string): string {
   const value = parseDecimal(text);
   if (!value) throw mismatch(text, `a number (${kind}), NaN, Infinity or -Infinity`);
-  const number = kind === 'float32' ? Math.fround(Number(text)) : Number(text);
-  if (!Number.isFinite(number) || (number === 0 && value.digits !== '')) {
-    throw new CellError('out_of_range', cut(text), `a number that ${kind} can hold`);
+  const number = Number(text);
+  if (!Number.isFinite(number) || (number === 0 && value.digits !== '')) throw beyondFloat(kind, text);
+  if (kind === 'float64' && !Number.isSafeInteger(number) && /^[+-]?\d+$/.test(text)) {
+    if (!float64Keeps(BigInt(fixedText(value, 0)))) {
+      const expected = 'a whole number that float64 can hold; int64 and decimal keep more digits';
+      throw new CellError('too_precise', cut(text), expected);
+    }
   }
-  if (kind === 'float32') return float32Text(number);
-  if (!Number.isSafeInteger(number) && /^[+-]?\d+$/.test(text) && !float64Keeps(BigInt(fixedText(value, 0)))) {
-    throw new CellError(
-      'too_precise',
-      cut(text),
-      'a whole number that float64 can hold; int64 or decimal keep more digits',
-    );
+  return floatNumberCell(kind, number);
+}
+
+function floatNumberCell(kind: 'float32' | 'float64', number: number): string {
+  if (kind === 'float64') return Object.is(number, -0) ? '-0' : String(number);
+  const near = Math.fround(number);
+  if (Number.isFinite(number) && (!Number.isFinite(near) || (near === 0 && number !== 0))) {
+    throw beyondFloat(kind, String(number));
   }
-  return Object.is(number, -0) ? '-0' : String(number);
+  return float32Text(near);
+}
+
+function beyondFloat(kind: 'float32' | 'float64', text: string): CellError {
+  return new CellError('out_of_range', cut(text), `a number that ${kind} can hold`);
 }
 
 function floatJson(cell: string): string {
@@ -375,6 +386,9 @@ function dateCell(text: string): string {
 const timestampPattern =
   /^(\d{4})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d+))?)?)? ?(?:(Z|UTC)|([+-])(\d{2}):?(\d{2})?(?::?(\d{2}))?)?$/i;
 
+/** The form that `formatInstant` writes. */
+const canonicalTimestamp = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(?!000000)\d{6})?Z$/;
+
 function timestampCell(text: string, options: CellOptions): string {
   const match = timestampPattern.exec(text);
   if (!match) throw mismatch(text, stringExpectations.timestamp);
@@ -383,6 +397,7 @@ function timestampCell(text: string, options: CellOptions): string {
     new CellError('out_of_range', cut(text), 'a time of the years 0001 to 9999 in UTC, without leap seconds');
   if (!isCivil(Number(year), Number(month), Number(day))) throw outOfRange();
   if (Number(hour) > 23 || Number(minute) > 59 || Number(second) > 59) throw outOfRange();
+  if (canonicalTimestamp.test(text)) return text;
   const local =
     daysFromCivil(Number(year), Number(month), Number(day)) * secondsPerDay +
     (Number(hour) * 3_600 + Number(minute) * 60 + Number(second));

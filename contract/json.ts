@@ -57,7 +57,6 @@ export function own(object: JsonObject, key: string): JsonValue | undefined {
 }
 
 const numberPattern = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
-const controlCharacter = /[\u0000-\u001f]/;
 
 class Parser {
   private at = 0;
@@ -81,9 +80,9 @@ class Parser {
       case 0x22:
         return this.string();
       case 0x7b:
-        return this.nested(() => this.object());
+        return this.object();
       case 0x5b:
-        return this.nested(() => this.array());
+        return this.array();
       case 0x74:
         return this.word('true', true);
       case 0x66:
@@ -95,21 +94,18 @@ class Parser {
     }
   }
 
-  private nested<T>(parse: () => T): T {
+  private enter(): void {
     if (++this.depth > maxJsonDepth) {
       throw new JsonError('too_deep', `JSON nested more than ${maxJsonDepth} deep ${this.place(this.at)}.`, this.at);
     }
     this.at++;
-    const value = parse();
-    this.depth--;
-    return value;
   }
 
   private object(): JsonObject {
     const object: JsonObject = {};
     let keys: string[] | undefined;
-    if (this.closes(0x7d)) return object;
-    for (;;) {
+    this.enter();
+    for (let more = !this.closes(0x7d); more; more = this.continues(0x7d, '"," or "}"')) {
       this.space();
       const keyAt = this.at;
       if (this.text.charCodeAt(keyAt) !== 0x22) this.fail('a key in double quotes');
@@ -132,17 +128,17 @@ class Parser {
       } else {
         object[key] = value;
       }
-      if (!this.continues(0x7d, '"," or "}"')) break;
     }
     if (keys) keyOrder.set(object, keys);
+    this.depth--;
     return object;
   }
 
   private array(): JsonValue[] {
     const array: JsonValue[] = [];
-    if (this.closes(0x5d)) return array;
-    do array.push(this.value());
-    while (this.continues(0x5d, '"," or "]"'));
+    this.enter();
+    for (let more = !this.closes(0x5d); more; more = this.continues(0x5d, '"," or "]"')) array.push(this.value());
+    this.depth--;
     return array;
   }
 
@@ -169,18 +165,28 @@ class Parser {
   private string(): string {
     const { text } = this;
     const start = this.at;
-    let end = text.indexOf('"', start + 1);
-    while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1);
-    if (end === -1) this.fail('the closing quote of a string', text.length);
-    const inner = text.slice(start + 1, end);
-    this.at = end + 1;
-    const control = controlCharacter.exec(inner);
-    if (control) this.fail('control characters in a string to be escaped', start + 1 + control.index);
-    if (!inner.includes('\\')) return inner;
+    let escaped = false;
+    for (let end = start + 1; end < text.length; end++) {
+      const code = text.charCodeAt(end);
+      if (code === 0x22) {
+        this.at = end + 1;
+        return escaped ? this.unescaped(start, end) : text.slice(start + 1, end);
+      }
+      if (code < 0x20) this.fail('control characters in a string to be escaped', end);
+      if (code === 0x5c) {
+        escaped = true;
+        end++;
+      }
+    }
+    return this.fail('the closing quote of a string', text.length);
+  }
+
+  private unescaped(start: number, end: number): string {
     try {
-      return JSON.parse(text.slice(start, end + 1)) as string;
+      return JSON.parse(this.text.slice(start, end + 1)) as string;
     } catch {
-      const bad = /\\(?:[^"\\/bfnrtu]|u(?![0-9a-fA-F]{4}))/.exec(inner.replace(/\\\\/g, '__'));
+      const inner = this.text.slice(start + 1, end).replaceAll('\\\\', '__');
+      const bad = /\\(?:[^"\\/bfnrtu]|u(?![0-9a-fA-F]{4}))/.exec(inner);
       return this.fail('a JSON escape such as \\n or \\u00e9', start + 1 + (bad?.index ?? 0));
     }
   }
@@ -224,13 +230,6 @@ class Parser {
     const lines = this.text.slice(0, at).split('\n');
     return `at line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1}`;
   }
-}
-
-/** A quote is escaped by an odd number of backslashes before it. */
-function isEscaped(text: string, quote: number): boolean {
-  let before = quote - 1;
-  while (text.charCodeAt(before) === 0x5c) before--;
-  return (quote - before) % 2 === 0;
 }
 
 function isIndexLike(key: string): boolean {

@@ -50,28 +50,23 @@ export function float64Keeps(whole: bigint): boolean {
   return printed !== undefined && exact !== undefined && sameValue(printed, exact);
 }
 
-const float32 = new Float32Array(1);
-const float32Bits = new Uint32Array(float32.buffer);
+const smallestNormalFloat32 = 2 ** -126;
 
-/** The shortest decimal that names this float32 (a finite number that `Math.fround` leaves alone), also to a reader that rounds once. */
+/** The shortest decimal that names this float32 (a number that `Math.fround` leaves alone), also to a reader that rounds only once. */
 export function float32Text(value: number): string {
   if (Object.is(value, -0)) return '-0';
-  if (value === 0) return '0';
-  const low = (neighbour(value, -1) + value) / 2;
-  const high = (neighbour(value, 1) + value) / 2;
-  for (let digits = 1; digits < 9; digits++) {
+  if (!Number.isFinite(value) || value === 0) return String(value);
+  // A normal float32 carries any 6 digits, so its first 6 show a shorter text too, padded with zeros.
+  const fewest = Math.abs(value) < smallestNormalFloat32 ? 1 : 6;
+  for (let digits = fewest; digits < 9; digits++) {
     const near = Number(value.toPrecision(digits));
-    // Strictly between the midpoints, which are float64s: so the decimal itself is too, and every reader rounds it to this float32.
-    if (low < near && near < high) return String(near);
+    if (Math.fround(near) === value && !isHalfway(near, value)) return String(near);
   }
   return String(Number(value.toPrecision(9)));
 }
 
-/** The next float32 towards -infinity or +infinity; the step beyond the largest is taken to be as wide as the one before it. */
-function neighbour(value: number, direction: 1 | -1): number {
-  float32[0] = value;
-  const bits = float32Bits[0] ?? 0;
-  float32Bits[0] = value > 0 === direction > 0 ? bits + 1 : bits - 1;
-  const next = float32[0];
-  return Number.isFinite(next) ? next : value + (value - neighbour(value, direction === 1 ? -1 : 1));
+/** Whether a float64 lies in the middle between this float32 and the next one, where rounding first to float64 can mislead. */
+function isHalfway(near: number, value: number): boolean {
+  const mirrored = value + 2 * (near - value);
+  return mirrored !== value && Math.fround(mirrored) === mirrored;
 }

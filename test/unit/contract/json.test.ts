@@ -95,7 +95,9 @@ describe('the JSON codec', () => {
           try {
             assert.deepEqual(parseJson(text), expected);
           } catch (error) {
-            if (!(error instanceof JsonError && error.code === 'duplicate_key')) throw error;
+            // The two things that JSON.parse lets pass.
+            const known = error instanceof JsonError && ['duplicate_key', 'number_out_of_range'].includes(error.code);
+            if (!known) throw error;
           }
         },
       ),
