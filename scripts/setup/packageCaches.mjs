@@ -1,7 +1,7 @@
 // Where npm and pip keep what they downloaded.
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { CACHE } from './checkout.mjs';
 
 /** Package caches stay in the home folder; where that cannot be written (or there is none), they go into this checkout. */
@@ -16,6 +16,7 @@ export function packageCacheEnvironment() {
 }
 
 function canBeWritten(folder) {
+  if (!isAbsolute(folder)) return false;
   try {
     mkdirSync(folder, { recursive: true });
     accessSync(folder, constants.W_OK);
