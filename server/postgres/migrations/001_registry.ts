@@ -41,6 +41,12 @@ CREATE TABLE registry.view_versions (
   PRIMARY KEY (view, version)
 );
 
+-- A removed version's number is not given again: its history and training sets may still name it.
+CREATE TABLE registry.retired_views (
+  view text COLLATE "C" PRIMARY KEY,
+  last_version integer NOT NULL
+);
+
 CREATE TABLE registry.services (
   name text COLLATE "C" PRIMARY KEY,
   definition json NOT NULL, -- ServiceDefinition as written
