@@ -71,14 +71,13 @@ const causes: [pattern: RegExp, code: string, words: string][] = [
     'postgres_in_use',
     'Another server still works on this data folder: end it and try again.',
   ],
-  [/incompatible with server/, 'postgres_version', 'The cluster was made by another version of Postgres.'],
   [
     /could not map anonymous shared memory|Cannot allocate memory/,
     'postgres_memory',
     'There is not enough memory for it: end other programs and try again.',
   ],
   [
-    /invalid (primary )?checkpoint|checksum|could not locate a valid checkpoint/,
+    /incompatible with server|checksum|could not locate a valid checkpoint|could not find redo location|is corrupted/,
     'postgres_damaged',
     'Its files are damaged: restore the data folder from a backup.',
   ],

@@ -32,11 +32,13 @@ const settings: Record<string, string> = {
   TimeZone: 'UTC',
   log_timezone: 'UTC',
 
-  // To our own file. Statements and rows hold values, which a log must not.
+  // To our own file. A client is told its errors; here their statements, details and often their words hold values, which a log
+  // must not. What the server says of itself (LOG, FATAL, PANIC) is kept.
   logging_collector: 'off',
   log_destination: 'stderr',
   lc_messages: 'C',
   log_line_prefix: '%m [%p] ',
+  log_min_messages: 'log',
   log_min_error_statement: 'panic',
   log_error_verbosity: 'terse',
   log_parameter_max_length_on_error: '0',

@@ -50,7 +50,7 @@ export function startProgram(name: string, args: string[], options: SpawnOptions
 }
 
 /** A scratch folder with a space in its path, and what removes it. */
-export async function scratchFolder(): Promise<{ path: string; remove(): Promise<void> }> {
-  const path = await mkdtemp(join(tmpdir(), 'loft test-'));
+export async function scratchFolder(parent = tmpdir()): Promise<{ path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(parent, 'loft test-'));
   return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) };
 }
