@@ -1,0 +1,103 @@
+import { LoftError, type Problem } from '../../../contract/errors';
+import { formatValueType } from '../../../contract/valueTypes';
+import type { SourceColumn } from '../../offline/protocol';
+import type { ViewVersion } from '../../registry/snapshot';
+import { writeColumns, type WriteColumn } from '../cellBatch';
+import { isRequired, shownName, unknownColumn } from './rowCells';
+
+/** The name that the view's source gives a column in its files; undefined when it says nothing about it. */
+export function sourceName(view: ViewVersion, column: WriteColumn): string | undefined {
+  const source = view.definition.source;
+  if (column.role === 'event') return source?.event_timestamp;
+  if (column.role === 'created') return source?.created_timestamp;
+  const names = source?.columns;
+  return names !== undefined && Object.hasOwn(names, column.name) ? names[column.name] : undefined;
+}
+
+/** Which of a view's columns each header field is. A field goes by the column's own name, or by its name in the view's source. */
+export function mapHeader(view: ViewVersion, header: readonly string[]): number[] {
+  const columns = writeColumns(view);
+  const bySourceName = new Map<string, number>();
+  for (const [index, column] of columns.list.entries()) {
+    const name = sourceName(view, column);
+    if (name !== undefined) bySourceName.set(name, index);
+  }
+  const problems: Problem[] = [];
+  const fields = new Map<number, string>();
+  const targets = header.map((name) => {
+    const index = columns.indexByName.get(name) ?? bySourceName.get(name);
+    if (index === undefined) {
+      problems.push(unknownColumn(columns, name));
+      return -1;
+    }
+    const other = fields.get(index);
+    if (other !== undefined) problems.push(duplicate(name, other, columns.list[index]?.name ?? name));
+    fields.set(index, name);
+    return index;
+  });
+  for (const [index, column] of columns.list.entries()) {
+    if (isRequired(column) && !fields.has(index)) problems.push(missingColumn(view, column));
+  }
+  if (problems.length > 0) throw badColumns('header', problems);
+  return targets;
+}
+
+/** How a Parquet file's or a dataset's columns become a view's: what to ask the worker's `toCells` for. */
+export interface WorkerPlan {
+  columns: SourceColumn[];
+  /** Names of the view's columns, in the order of `columns`. */
+  names: string[];
+}
+
+/**
+ * Which columns to read from a file with these columns. A dataset may have more than the view takes; an upload straight to
+ * the view may not. Throws LoftError 422 `bad_columns` with every column that is unknown or missing.
+ */
+export function workerPlan(view: ViewVersion, fileColumns: readonly string[], kind: 'upload' | 'dataset'): WorkerPlan {
+  const columns = writeColumns(view);
+  const left = new Set(fileColumns);
+  const timezone = view.definition.source?.timezone;
+  const plan: WorkerPlan = { columns: [], names: [] };
+  const problems: Problem[] = [];
+  for (const column of columns.list) {
+    const mapped = sourceName(view, column);
+    const name = [mapped, column.name].find((one) => one !== undefined && left.has(one));
+    if (name === undefined) {
+      if (isRequired(column) || (mapped !== undefined && kind === 'dataset'))
+        problems.push(missingColumn(view, column));
+      continue;
+    }
+    left.delete(name);
+    plan.names.push(column.name);
+    plan.columns.push({ name, type: formatValueType(column.type), ...(timezone === undefined ? {} : { timezone }) });
+  }
+  if (kind === 'upload') for (const name of left) problems.push(unknownColumn(columns, name));
+  if (problems.length > 0) throw badColumns(kind === 'upload' ? 'file' : 'dataset', problems);
+  return plan;
+}
+
+function duplicate(name: string, other: string, column: string): Problem {
+  const found = name === other ? `${shownName(name)} twice` : `both ${shownName(other)} and ${shownName(name)}`;
+  return { field: shownName(name), code: 'duplicate_column', found, expected: `one column for ${column}` };
+}
+
+function missingColumn(view: ViewVersion, column: WriteColumn): Problem {
+  const mapped = sourceName(view, column);
+  const alias = mapped === undefined || mapped === column.name ? '' : ` (${mapped} by the view's source)`;
+  const what =
+    column.role === 'key' ? `a key of ${view.entity.name}` : column.role === 'event' ? 'the event time' : 'a column';
+  return {
+    field: column.name,
+    code: 'missing_column',
+    found: 'no such column',
+    expected: `${column.name}${alias}, ${what}`,
+  };
+}
+
+function badColumns(where: 'header' | 'file' | 'dataset', problems: Problem[]): LoftError {
+  const told = problems.map(({ code, found, expected }) =>
+    code === 'unknown_column' ? `unknown column ${found} (expected ${expected})` : `${found} (expected ${expected})`,
+  );
+  const some = told.length > 5 ? `${told.slice(0, 5).join('; ')}; and ${told.length - 5} more` : told.join('; ');
+  return new LoftError(422, 'bad_columns', `The columns of the ${where} do not fit the view: ${some}.`, { problems });
+}
