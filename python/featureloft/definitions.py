@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -236,8 +236,8 @@ def _limit(document: Any) -> None:
 class _Loader(yaml.SafeLoader):
     """Safe, YAML 1.2 core types only, duplicate keys refused."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-    yaml_constructors: ClassVar[dict[Any, Any]] = {
+    yaml_implicit_resolvers = {}  # noqa: RUF012
+    yaml_constructors = {  # noqa: RUF012
         tag: constructor
         for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
         if tag is None or tag.rpartition(":")[2] in ("null", "bool", "float", "seq", "str")

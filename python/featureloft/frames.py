@@ -36,7 +36,7 @@ def to_table(data: Any) -> pa.Table:
             return pa.table({str(name): _column(values) for name, values in data.items()})
         if hasattr(data, "collect") and hasattr(data, "lazy"):  # a polars LazyFrame
             data = data.collect()
-        for method in ("to_arrow", "fetch_arrow_table"):
+        for method in ("to_arrow", "to_arrow_table", "fetch_arrow_table"):
             if hasattr(data, method):
                 found = getattr(data, method)()
                 return found if isinstance(found, pa.Table) else found.read_all()
