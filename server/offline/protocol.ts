@@ -35,11 +35,12 @@ export interface WorkerCalls {
     answer: StoredDataset;
   };
   describeDataset: {
-    request: DatasetRef;
-    answer: { statistics: Record<string, Statistics>; preview: Record<string, Cell>[]; inference: Inference };
+    request: { ref: DatasetRef; entities: { name: string; keys: string[] }[] };
+    /** Statistics by column, and the first rows in the order of the columns. */
+    answer: { statistics: [string, CellStatistics][]; preview: Cell[][]; inference: CellInference };
   };
   /** Writes a dataset's rows to `target`, a file that isn't there yet. */
-  exportDataset: { request: DatasetRef & { format: FileFormat; target: string }; answer: { rows: number } };
+  exportDataset: { request: { ref: DatasetRef; format: FileFormat; target: string }; answer: { rows: number } };
   /**
    * Turns a file or a dataset into canonical cells, one line a row: `[cell, …]` in the order of `columns`, or
    * `{"problems":[…]}` for a row with values that don't fit.
@@ -58,12 +59,11 @@ export interface WorkerCalls {
     answer: { added: number[]; rows: number; snapshot: number };
   };
   buildTrainingSet: { request: TrainingSetBuild; answer: BuiltTrainingSet };
-  /** Rows and columns of a spine, for a dry run. */
-  describeSpine: { request: { spine: Spine }; answer: { rows: number; columns: Column[] } };
+  /** Columns of an uploaded file, as an ingest would type them. */
+  fileColumns: { request: { file: string; format: FileFormat }; answer: { columns: Column[] } };
   exportParquet: { request: { file: string; columns: Column[]; format: FileFormat; target: string }; answer: Done };
-  /** Re-hashes every data file that the lake names. `skip` holds files (relative to the data root) known to be unchanged. */
+  /** Re-hashes every data file that the lake names. */
   verifyLake: { request: Record<string, never>; answer: { checked: number; bytes: number; bad: BadFile[] } };
-  /** For tests of what a dead worker does to the gateway. */
   close: { request: Record<string, never>; answer: Done };
 }
 
@@ -90,6 +90,17 @@ export interface DatasetRef {
   snapshot: number;
   columns: Column[];
 }
+
+/** Statistics and Inference of contract/api.ts with cells for values; the gateway makes JSON of them. */
+export interface CellStatistics extends Omit<Statistics, 'min' | 'max' | 'top' | 'computedAt' | 'snapshot'> {
+  min?: Cell;
+  max?: Cell;
+  top?: { value: Cell; count: number }[];
+}
+export interface CellInference extends Omit<Inference, 'columns'> {
+  columns: { name: string; type: string; samples: Cell[]; reason: string }[];
+}
+export type Chosen = Inference['keys'];
 
 export interface StoredDataset {
   rows: number;
