@@ -59,14 +59,22 @@ export function float32Text(value: number): string {
   // A normal float32 carries any 6 digits, so its first 6 show a shorter text too, padded with zeros.
   const fewest = Math.abs(value) < smallestNormalFloat32 ? 1 : 6;
   for (let digits = fewest; digits < 9; digits++) {
-    const near = Number(value.toPrecision(digits));
-    if (Math.fround(near) === value && !isHalfway(near, value)) return String(near);
+    if (names(Number(value.toPrecision(digits)), value)) return String(tiedToEven(value, digits));
   }
-  return String(Number(value.toPrecision(9)));
+  return String(tiedToEven(value, 9));
 }
 
-/** Whether a float64 lies in the middle between this float32 and the next one, where rounding first to float64 can mislead. */
-function isHalfway(near: number, value: number): boolean {
+/** Rounded to so many digits, a tie to the even digit, so that Postgres prints the same text; `toPrecision` rounds ties up. */
+function tiedToEven(value: number, digits: number): number {
+  const rounded = value.toPrecision(digits);
+  const near = Number(rounded);
+  if (!/[13579](?:e.*)?$/.test(rounded) || !/50{20}(?:e.*)?$/.test(value.toPrecision(digits + 21))) return near;
+  const even = Number(rounded.replace(/\d(?=(?:e.*)?$)/, (odd) => String(Number(odd) - 1)));
+  return names(even, value) ? even : near;
+}
+
+/** Whether every reader takes this number for the float32: it is nearer than any other, not in the middle between two. */
+function names(near: number, value: number): boolean {
   const mirrored = value + 2 * (near - value);
-  return mirrored !== value && Math.fround(mirrored) === mirrored;
+  return Math.fround(near) === value && (mirrored === value || Math.fround(mirrored) !== mirrored);
 }
