@@ -1,5 +1,5 @@
 import { open, realpath } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
+import { basename, dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
 import { readDefinitions } from '../contract/definitions';
 import { LoftError, type Problem } from '../contract/errors';
@@ -196,7 +196,7 @@ async function findSource(
   const folder = await realpath(sourceFolder ?? dirname(item.file.path));
   const path = placeOf(item.file, [item.kind, item.index, 'source', 'file']);
   try {
-    const real = await realpath(join(folder, written));
+    const real = await realpath(resolve(folder, written));
     const inside = relative(folder, real);
     if (!isAbsolute(written) && inside !== '..' && !inside.startsWith(`..${sep}`) && !isAbsolute(inside)) {
       return { view: view.name, written, path: real };

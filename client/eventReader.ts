@@ -45,5 +45,6 @@ function parseBlock(block: string): ServerEvent | undefined {
         break;
     }
   }
-  return data.length > 0 ? { event, data: data.join('\n'), id } : undefined;
+  // A block with an id alone says where the stream stands.
+  return data.length > 0 || id !== undefined ? { event, data: data.join('\n'), id } : undefined;
 }

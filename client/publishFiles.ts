@@ -134,7 +134,7 @@ async function loadOnce(
   const answer = await client.call('writeRows', {
     params: { view: target },
     rows: { json: { dataset: name, version } },
-    headers: { 'idempotency-key': `load ${target} ${name} ${version} ${sha256}` },
+    headers: { 'idempotency-key': `load/${target}/${name}/${version}/${sha256}` },
   });
   await memory.rememberLoad(target, { dataset: name, version, sha256 });
   return { view, already: false, answer };

@@ -52,8 +52,13 @@ export class UploadMemory {
 
   private async write(): Promise<void> {
     const part = `${this.file}.${process.pid}`;
-    await writeFile(part, JSON.stringify(this.remembered) + '\n', { mode: 0o600 });
-    await rename(part, this.file);
+    try {
+      await writeFile(part, JSON.stringify(this.remembered) + '\n', { mode: 0o600 });
+      await rename(part, this.file);
+    } catch (error) {
+      // The client of a gateway elsewhere has no data folder; then nothing is remembered.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
   }
 }
 
