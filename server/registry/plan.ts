@@ -314,7 +314,14 @@ class Planner {
     const before = this.snapshot.entities.get(entity.name);
     this.entities.set(entity.name, entity);
     if (before === undefined) {
-      this.changes.push({ action: 'create', kind: 'entity', name: entity.name, class: 'additive', ...nothingElse() });
+      this.changes.push({
+        action: 'create',
+        kind: 'entity',
+        name: entity.name,
+        class: 'additive',
+        ...nothingElse(),
+        properties: changedProperties({}, comparableEntity(entity)),
+      });
       this.steps.push({ do: 'putEntity', entity });
       return;
     }
@@ -426,7 +433,8 @@ class Planner {
       name: version.name,
       version: number,
       class: base === undefined ? 'additive' : 'breaking',
-      properties: [],
+      // Of what is new too: the plan's hash stands for all of it.
+      properties: changedProperties({}, comparableView(definition, entity.keys)),
       affects:
         versions === undefined || base === undefined
           ? nothingElse().affects
@@ -556,6 +564,7 @@ class Planner {
     }
     const service: Service = { definition, resolved };
     this.services.set(definition.name, service);
+    const { name: _name, ...words } = definition;
     if (before === undefined) {
       this.changes.push({
         action: 'create',
@@ -563,6 +572,7 @@ class Planner {
         name: definition.name,
         class: 'additive',
         ...nothingElse(),
+        properties: changedProperties({}, words),
       });
       this.steps.push({ do: 'putService', service });
       return;

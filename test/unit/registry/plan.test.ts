@@ -30,6 +30,11 @@ describe('plan', () => {
       ],
     );
     assert.deepEqual(replaced, []);
+    assert.deepEqual(changes[1]?.properties.slice(0, 3), [
+      { path: 'entity', new: 'airport' },
+      { path: 'tags', new: ['hourly'] },
+      { path: 'ttl', new: '3h' },
+    ]);
     assert.match(
       changes[1]?.sql[0] ?? '',
       /^CREATE TABLE "features"\."weather_v1" \(\n {2}"origin" text COLLATE "C" NOT NULL,\n {2}"temp" double precision,/,
@@ -317,6 +322,8 @@ describe('plan', () => {
     assert.equal(planHash(0, changes), planHash(0, structuredClone(changes)));
     assert.notEqual(planHash(0, changes), planHash(1, changes));
     assert.notEqual(planHash(0, changes), planHash(0, changes.slice(1)));
+    // What is created is all in it, also what shows in no table.
+    assert.notEqual(planHash(0, changes), planHash(0, plan(nothing, weatherWith({ ttl: '4h' })).changes));
   });
 });
 
