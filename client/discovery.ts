@@ -9,10 +9,10 @@ import {
   CHALLENGE_HEADER,
   Discovery,
   DISCOVERY_FILE,
-  GATEWAY_LOG,
   LOGS_FOLDER,
   PROOF_HEADER,
   ServeLine,
+  START_LOG,
   TOKEN_FILE,
   TOKEN_PATTERN,
 } from '../contract/discovery';
@@ -46,6 +46,7 @@ const START_TIMEOUT_MS = 300_000;
 const STOP_TIMEOUT_MS = 40_000;
 const POLL_MS = 40;
 const LOG_LINES_TOLD = 15;
+const MAX_LOG_BYTES = 1024 * 1024;
 
 /** Where the data folder is when nobody says: `FEATURELOFT_DATA`, else the platform's place for a program's data. */
 export function defaultDataDir(
@@ -92,7 +93,7 @@ export async function ensureGateway(options: StartOptions): Promise<FoundGateway
 
 /**
  * Starts a gateway in a process group of its own, so that it outlives whoever started it, and waits for its one line. Its
- * output goes to `logs/gateway.log`; the token goes nowhere: both sides read it from its file.
+ * output goes to `logs/serve.log`; the token goes nowhere: both sides read it from its file.
  */
 export async function startGateway(options: StartOptions): Promise<FoundGateway> {
   const deadline = Date.now() + (options.timeoutMs ?? START_TIMEOUT_MS);
@@ -191,9 +192,13 @@ async function openLog(dir: string): Promise<{ file: string; handle: FileHandle;
   const folder = join(dir, LOGS_FOLDER);
   await mkdir(dir, { recursive: true, mode: 0o700 });
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const file = join(folder, GATEWAY_LOG);
+  const file = join(folder, START_LOG);
   const handle = await open(file, 'a+', 0o600);
   let position = (await handle.stat()).size;
+  if (position > MAX_LOG_BYTES) {
+    await handle.truncate(0);
+    position = 0;
+  }
   let rest = Buffer.alloc(0);
   return {
     file,

@@ -19,7 +19,8 @@ export type Discovery = z.infer<typeof Discovery>;
 export const DISCOVERY_FILE = 'gateway.json';
 export const TOKEN_FILE = 'token';
 export const LOGS_FOLDER = 'logs';
-export const GATEWAY_LOG = 'gateway.log';
+/** What a gateway writes outside of its own log: how its start goes, and its last words. */
+export const START_LOG = 'serve.log';
 
 /** 32 random bytes in hex. Its characters (not the bytes they stand for) are the key of the proof. */
 export const TOKEN_PATTERN = /^[0-9a-f]{64}$/;

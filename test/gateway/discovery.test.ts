@@ -67,7 +67,7 @@ describe('finding and starting a gateway', () => {
     await writeFile(join(dir, 'gateway.json'), JSON.stringify({ ...(await readDiscovery(dir)), ...change }));
   }
 
-  const logOf = () => readFile(join(dir, 'logs', 'gateway.log'), 'utf8');
+  const logOf = () => readFile(join(dir, 'logs', 'serve.log'), 'utf8');
 
   it('starts one where there is none, and finds it afterwards', async () => {
     assert.equal(await findGateway(dir), undefined);
@@ -176,7 +176,7 @@ describe('finding and starting a gateway', () => {
       assert.equal(error.code, 'gateway_start_failed');
       assert.match(
         error.detail,
-        /ended with code 1\. Its last lines, from .*gateway\.log:\nThe lake cannot be opened\.$/,
+        /ended with code 1\. Its last lines, from .*serve\.log:\nThe lake cannot be opened\.$/,
       );
       return true;
     });

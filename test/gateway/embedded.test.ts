@@ -8,8 +8,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { LoftError } from '../../contract/errors';
 import { openDataFolder } from '../../server/dataFolder';
-import { startCluster, type EmbeddedPostgres } from '../../server/postgres/embedded/cluster';
+import { startCluster, stopLeftCluster, type EmbeddedPostgres } from '../../server/postgres/embedded/cluster';
 import { hasEnded, isRunning, wasStartedAsPostgresAt } from '../../server/postgres/embedded/processes';
+import { ProvenClient } from '../../server/postgres/embedded/provenClient';
 import { parsePostmasterFile } from '../../server/postgres/embedded/postmasterFile';
 import { scratchFolder, startProgram, type Program } from './support/program';
 
@@ -340,6 +341,33 @@ describe('the data folder’s own Postgres', () => {
       await cluster.stop();
     });
 
+    it('is stopped where no new gateway is wanted', async () => {
+      const folder = await openDataFolder(dir);
+      assert.equal(await stopLeftCluster(folder), undefined);
+      const { program, cluster: old } = await hold();
+      await program.kill();
+      assert.deepEqual(await stopLeftCluster(folder), { pid: old.pid });
+      assert.equal(await isRunning(old.pid), false);
+      assert.equal(existsSync(pidFile()), false);
+    });
+
+    it('on another machine, which shares the folder, is left alone', async () => {
+      await writeFile(pidFile(), `999999\n${join(dir, 'postgres')}\n1000000000\n5432\n\n127.0.0.1\n\nready\n`);
+      const settings = JSON.parse(readFileSync(passwordFile(), 'utf8')) as { machine: object };
+      await writeFile(passwordFile(), JSON.stringify({ ...settings, machine: { name: 'node-7', boot: 'another' } }));
+      await refused(
+        'data_folder_elsewhere',
+        /started on the machine "node-7".*featureloft stop.*--data.*delete .*postmaster\.pid/,
+      );
+      // The same machine after a reboot, or another container on it.
+      await writeFile(
+        passwordFile(),
+        JSON.stringify({ ...settings, machine: { ...settings.machine, boot: 'earlier' } }),
+      );
+      const cluster = await start();
+      await cluster.stop();
+    });
+
     it('is known by ps too, where there is no /proc', async () => {
       const cluster = await start();
       const { pid, startedAt } = parsePostmasterFile(readFileSync(pidFile(), 'utf8'));
@@ -349,6 +377,36 @@ describe('the data folder’s own Postgres', () => {
       assert.equal(await wasStartedAsPostgresAt(999_999, startedAt), false);
       await cluster.stop();
     });
+  });
+
+  describe('when another account listens on its port', () => {
+    const authentication = (...bytes: number[]) => Buffer.from([0x52, 0, 0, 0, 4 + bytes.length, ...bytes]);
+    const ready = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
+    for (const [asks, answer] of [
+      ['the password in clear text', authentication(0, 0, 0, 3)],
+      ['the password’s MD5', authentication(0, 0, 0, 5, 1, 2, 3, 4)],
+      ['nothing', Buffer.concat([authentication(0, 0, 0, 0), ready])],
+    ] as const) {
+      it(`and asks for ${asks}, learns nothing`, async () => {
+        let heard = '';
+        const stranger = createServer((socket) => {
+          socket.on('error', () => socket.destroy());
+          // The first message holds user and database only.
+          socket.once('data', () => {
+            socket.write(answer);
+            socket.on('data', (bytes) => (heard += bytes.toString('latin1')));
+          });
+        });
+        await new Promise<void>((done) => stranger.listen(0, '127.0.0.1', done));
+        const { port } = stranger.address() as AddressInfo;
+        const client = new ProvenClient({ host: '127.0.0.1', port, user: 'u', password: 'sesame', database: 'd' });
+        client.on('error', () => undefined);
+        await assert.rejects(client.connect().then(() => client.query(`INSERT INTO t VALUES ('value')`)));
+        await client.end().catch(() => undefined);
+        await new Promise((done) => stranger.close(done));
+        assert.equal(heard, '');
+      });
+    }
   });
 
   describe('that can’t be started says why', () => {

@@ -14,8 +14,11 @@ import {
   type ClusterFile,
 } from './clusterFile';
 import { clusterVersion, initialiseCluster, removeUnfinishedClusters } from './initialise';
+import { thisMachine } from './machine';
 import { resetPassword } from './password';
 import { startPostmaster, stopPostmaster, type Postmaster, type PostmasterPlan } from './postmaster';
+import { readPostmasterFile } from './postmasterFile';
+import { isPostmaster } from './processes';
 import { ensureDatabase, sqlState, WRONG_PASSWORD } from './session';
 import { settingsText } from './settings';
 import { clearAfterCrash, takeOver } from './takeOver';
@@ -67,6 +70,9 @@ export async function startCluster(
         log(`${folder.postgresFile} was lost: Postgres is given a new password.`);
         await resetPassword(plan, file.password);
       }
+      // Before the start: it must be known even if this process is killed right after.
+      file = { ...file, machine: await thisMachine() };
+      await writeClusterFile(folder.postgresFile, file);
       postmaster = await startPostmaster(plan, file.port);
       log(`Postgres ${binaries.version} is running (process ${postmaster.pid}, port ${postmaster.port}).`);
     }
@@ -107,6 +113,14 @@ async function openDatabase(
     await ensureDatabase(file);
     return again;
   }
+}
+
+/** Stops a server that outlived its gateway, where no new gateway is wanted. Only for the holder of the folder's lock. */
+export async function stopLeftCluster(folder: DataFolder): Promise<{ pid: number } | undefined> {
+  const found = await readPostmasterFile(folder.postgresDir);
+  if (!found || !(await isPostmaster(found.pid, folder.postgresDir, found.startedAt))) return undefined;
+  await stopPostmaster(await findBinaries(await clusterVersion(folder)), found.pid);
+  return { pid: found.pid };
 }
 
 const FIRST_RESTART_DELAY_MS = 250;

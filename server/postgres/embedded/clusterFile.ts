@@ -19,6 +19,8 @@ const ClusterFile = z.object({
   database: z.literal(DATABASE),
   /** A hash of binaries and settings; a running server with others is started anew. */
   startedAs: z.string(),
+  /** Where it was last started (machine.ts). */
+  machine: z.object({ name: z.string(), boot: z.string() }).optional(),
 });
 export type ClusterFile = z.infer<typeof ClusterFile>;
 

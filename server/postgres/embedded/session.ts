@@ -1,7 +1,8 @@
-import { Client, DatabaseError } from 'pg';
+import { DatabaseError, type Client } from 'pg';
 import { DATABASE, type ClusterFile } from './clusterFile';
+import { ProvenClient } from './provenClient';
 
-const CONNECT_TIMEOUT_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 10_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
 
 /** SQLSTATEs that this folder decides by. */
@@ -15,7 +16,7 @@ export async function withSession<T>(
   use: (client: Client) => Promise<T>,
 ): Promise<T> {
   const { host, port, user, password } = file;
-  const client = new Client({
+  const client = new ProvenClient({
     ...{ host, port, user, password, database },
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,

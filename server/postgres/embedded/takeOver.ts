@@ -1,8 +1,10 @@
 import { realpath, rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { LoftError } from '../../../contract/errors';
 import type { DataFolder } from '../../dataFolder';
 import type { PostgresBinaries } from './binaries';
 import type { ClusterFile } from './clusterFile';
+import { isElsewhere, thisMachine, type Machine } from './machine';
 import { adoptPostmaster, stopPostmaster, type Postmaster } from './postmaster';
 import { postmasterFileOf, readPostmasterFile, type PostmasterFile } from './postmasterFile';
 import { hasEnded, isPostmaster, orphansIn, sendSignal } from './processes';
@@ -32,6 +34,7 @@ export async function takeOver(
   const found = await readPostmasterFile(dir);
   if (!found) return undefined;
   if (!(await isPostmaster(found.pid, dir, found.startedAt))) {
+    if (file.machine && isElsewhere(file.machine, await thisMachine())) throw runsElsewhere(folder, file.machine);
     log(
       `Postgres ended without order before: process ${found.pid} of ${postmasterFileOf(dir)} is not this folder's server.`,
     );
@@ -50,6 +53,14 @@ export async function takeOver(
   await stopPostmaster(binaries, found.pid);
   await clearAfterCrash(dir);
   return undefined;
+}
+
+function runsElsewhere({ dir, postgresDir }: DataFolder, machine: Machine): LoftError {
+  return new LoftError(
+    409,
+    'data_folder_elsewhere',
+    `Postgres of ${dir} was started on the machine "${machine.name}" and was not stopped in order, so it may run there still. Run "featureloft stop" there, or name another folder here with --data. If that machine is gone for good, delete ${postmasterFileOf(postgresDir)}.`,
+  );
 }
 
 /** What a killed server leaves: its file, and processes that would keep a new one from starting. */
