@@ -9,6 +9,8 @@ import { failureOf, say, SetupError } from './report.mjs';
 
 const OLDEST_NODE = [20, 19];
 const NPM_CI_TIMEOUT_MS = 15 * 60_000;
+/** npm's own minute makes one wait two minutes to hear that there is no network. */
+const RETRY_AFTER_MS = 10_000;
 
 export function checkNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -27,7 +29,8 @@ export async function installNodeModules() {
     say('npm packages: installing (about 260 MB) …');
     const [command, ...args] = npmCommand();
     // No install script runs: none is needed, and npm 10 and 11 then do the same.
-    const result = await run(command, [...args, 'ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+    const options = ['--ignore-scripts', '--no-audit', '--no-fund', `--fetch-retry-maxtimeout=${RETRY_AFTER_MS}`];
+    const result = await run(command, [...args, 'ci', ...options], {
       cwd: ROOT,
       env: packageCacheEnvironment(),
       timeoutMs: NPM_CI_TIMEOUT_MS,

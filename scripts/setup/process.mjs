@@ -1,6 +1,9 @@
 // Child processes of the scripts: each in a process group of its own, so that a time-out or Ctrl-C ends all it started.
 import { spawn, spawnSync } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
+const SUPERVISOR = join(dirname(fileURLToPath(import.meta.url)), 'supervisor.mjs');
 const WINDOWS = process.platform === 'win32';
 /** What a process that ended may still have in its pipes is awaited this long: a grandchild can hold them open for ever. */
 const DRAIN_MS = 500;
@@ -10,17 +13,18 @@ const running = new Set();
 /**
  * Runs a command without a terminal's input, to its end or to its time-out.
  * `show` passes its output on as it comes; the output is returned in any case (its last 4 MB).
- * Returns { code, timedOut, output, seconds }; `code` is null after a signal. A command that cannot be started has code 127.
+ * Returns { code, timedOut, output, seconds } with a shell's codes: 127 for a command that cannot be started, 128 + n after
+ * signal n; null when the whole group was killed.
  */
 export function run(command, args, { cwd, env, timeoutMs = 0, show = false } = {}) {
   return new Promise((resolve) => {
     const started = Date.now();
-    const child = spawn(command, args, {
+    const child = spawn(process.execPath, [SUPERVISOR, command, ...args], {
       cwd,
       env: { ...process.env, ...env },
       detached: !WINDOWS,
       windowsHide: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     running.add(child);
     let output = '';
@@ -29,8 +33,10 @@ export function run(command, args, { cwd, env, timeoutMs = 0, show = false } = {
       timeoutMs > 0 &&
       setTimeout(() => {
         timedOut = true;
-        endGroup(child);
+        signalGroup(child.pid, 'SIGTERM');
+        lastTimer = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), KILL_AFTER_TERM_MS);
       }, timeoutMs);
+    let lastTimer;
     const collect = (target) => (chunk) => {
       output = (output + chunk).slice(-4_000_000);
       if (show) target.write(chunk);
@@ -42,25 +48,17 @@ export function run(command, args, { cwd, env, timeoutMs = 0, show = false } = {
       if (settled) return;
       settled = true;
       clearTimeout(timer);
+      clearTimeout(lastTimer);
+      if (timedOut) signalGroup(child.pid, 'SIGKILL');
       running.delete(child);
+      if (child.connected) child.disconnect();
       child.stdout.destroy();
       child.stderr.destroy();
       resolve({ code, timedOut, output, seconds: (Date.now() - started) / 1000 });
     };
-    child.on('error', (error) => {
-      output += String(error.message);
-      settle(127);
-    });
     child.on('close', (code) => settle(code));
     child.on('exit', (code) => setTimeout(() => settle(code), DRAIN_MS));
   });
-}
-
-/** Asks the group of a child to end, and makes it after three seconds. */
-function endGroup(child) {
-  signalGroup(child.pid, 'SIGTERM');
-  const last = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), KILL_AFTER_TERM_MS);
-  last.unref();
 }
 
 function signalGroup(pid, signal) {

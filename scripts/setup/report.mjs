@@ -53,7 +53,8 @@ function fileError({ code, message }) {
 
 /** The error for a failed child process: its likely cause in plain words, and the end of its output. */
 export function failureOf(what, { code, timedOut, output, seconds }) {
-  const tail = output.trim().split('\n').slice(-12).join('\n');
+  const lines = output.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('WARNING: Retrying'));
+  const tail = lines.slice(-12).join('\n');
   const how = timedOut ? `did not end within ${Math.round(seconds)} s` : `failed (exit code ${code})`;
   const [, cause, wayOut] = CAUSES.find(([pattern]) => pattern.test(output)) ?? [
     null,

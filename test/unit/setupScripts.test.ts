@@ -95,4 +95,26 @@ describe('the set-up scripts', function () {
     await once(locker('next', 0), 'exit');
     assert.equal(log(), 'next in\nnext out\n');
   });
+
+  it('ends what a killed script was running', async () => {
+    const code = `
+      import { run } from './scripts/setup/process.mjs';
+      await run('sh', ['-c', 'echo $$ in >> log; exec sleep 300']);`;
+    const script = spawn(process.execPath, ['--input-type=module', '-e', code], { cwd: checkout, stdio: 'ignore' });
+    await untilLogged(' in');
+    script.kill('SIGKILL');
+    const pid = Number(log().split(' ')[0]);
+    for (let tries = 0; isAlive(pid); tries += 1) {
+      assert.ok(tries < 200, 'it still runs after 10 s');
+      await sleep(50);
+    }
+  });
+
+  function isAlive(pid: number): boolean {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  }
 });
