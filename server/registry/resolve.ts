@@ -95,13 +95,19 @@ export function resolveRef(snapshot: RegistrySnapshot, ref: FeatureReference): F
 
 /** `view` means its current version, `view@v2` that one. Throws LoftError 422 `bad_reference`, 404 `unknown_view` or `unknown_version`. */
 export function resolveView(snapshot: RegistrySnapshot, text: string): ViewVersion {
-  let ref: ViewReference;
+  return findView(
+    snapshot,
+    refuseBadReference(() => parseViewRef(text)),
+  );
+}
+
+/** What `parse` of contract/references.ts refuses with a TypeError becomes LoftError 422 `bad_reference`. */
+export function refuseBadReference<Ref extends ViewReference>(parse: () => Ref): Ref {
   try {
-    ref = parseViewRef(text);
+    return parse();
   } catch (error) {
     throw asRefusal(error);
   }
-  return findView(snapshot, ref);
 }
 
 function findView(snapshot: RegistrySnapshot, ref: ViewReference): ViewVersion {
