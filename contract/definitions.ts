@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { parseDuration } from './durations';
 import { LoftError, type Problem } from './errors';
+import { FormError } from './formError';
 import { nameProblem, type NameRole } from './names';
 import { parseFeatureRef } from './references';
+import { timeZoneProblem } from './timeZones';
 import { columnWidth, isKeyType, parseValueType } from './valueTypes';
 
 /** Limits of one view, so that a row fits a Postgres page (semantics.md). */
@@ -154,11 +156,15 @@ function refusal(problems: Problem[]): LoftError {
   return new LoftError(
     422,
     'bad_definition',
-    `${where}${found}expected ${first?.expected ?? 'a valid definition'}${more}.`,
+    sentence(`${where}${found}expected ${first?.expected ?? 'a valid definition'}${more}`),
     {
       problems,
     },
   );
+}
+
+function sentence(words: string): string {
+  return /[.?]$/.test(words) ? words : `${words}.`;
 }
 
 function problemOfIssue(issue: z.core.$ZodIssue): Problem {
@@ -256,7 +262,7 @@ function checkDefinitions(definitions: Definitions, problems: Problem[]): void {
           path: `services.${index}.features.${at}`,
           code: 'bad_reference',
           found: ref,
-          expected: messageOf(error),
+          expected: expectedBy(error),
         });
       }
     });
@@ -295,9 +301,18 @@ function checkView(
     try {
       parseDuration(duration);
     } catch (error) {
-      problems.push({ path: `${path}.${property}`, code: 'bad_duration', found: duration, expected: messageOf(error) });
+      problems.push({
+        path: `${path}.${property}`,
+        code: 'bad_duration',
+        found: duration,
+        expected: expectedBy(error),
+      });
     }
   }
+  const timezone = view.source?.timezone;
+  const zoneProblem = timezone === undefined ? undefined : timeZoneProblem(timezone);
+  if (timezone !== undefined && zoneProblem !== undefined)
+    problems.push({ path: `${path}.source.timezone`, code: 'bad_timezone', found: timezone, expected: zoneProblem });
   const count = view.features.length;
   if (count === 0 || count > MAX_FEATURES)
     problems.push({
@@ -329,7 +344,7 @@ function checkType(
   try {
     return parseValueType(owner.type);
   } catch (error) {
-    problems.push({ path: `${path}.type`, code: 'bad_type', found: owner.type, expected: messageOf(error) });
+    problems.push({ path: `${path}.type`, code: 'bad_type', found: owner.type, expected: expectedBy(error) });
     return undefined;
   }
 }
@@ -342,6 +357,7 @@ function checkUnique(values: string[], path: string, what: string, problems: Pro
   }
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+function expectedBy(error: unknown): string {
+  if (error instanceof FormError) return error.expected;
+  throw error;
 }

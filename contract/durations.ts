@@ -1,4 +1,5 @@
 // Durations as definitions write them: a whole number and one unit, `30m`.
+import { FormError } from './formError';
 
 const secondsPerUnit = { d: 86_400, h: 3_600, m: 60, s: 1 };
 type Unit = keyof typeof secondsPerUnit;
@@ -6,18 +7,13 @@ type Unit = keyof typeof secondsPerUnit;
 /** 10,000 years of 365.25 days: longer than the range of our timestamps. */
 export const maxDurationSeconds = 10_000 * 365.25 * 86_400;
 
-/** `'30m'` → 1800 seconds. `0s` is allowed: for a ttl it means "for ever". Throws a TypeError. */
+/** `'30m'` → 1800 seconds. `0s` is allowed: for a ttl it means "for ever". Throws a FormError. */
 export function parseDuration(text: string): number {
   const match = /^(0|[1-9]\d*)([smhd])$/.exec(text);
-  if (!match)
-    throw new TypeError(`${found(text)}; expected a whole number and s, m, h or d, such as 30m.${hint(text)}`);
+  if (!match) throw new FormError('duration', text, `a whole number and s, m, h or d, such as 30m${hint(text)}`);
   const seconds = Number(match[1]) * secondsPerUnit[match[2] as Unit];
-  if (seconds > maxDurationSeconds) throw new TypeError(`${found(text)}; expected at most 10,000 years (3652500d).`);
+  if (seconds > maxDurationSeconds) throw new FormError('duration', text, 'at most 10,000 years (3652500d)');
   return seconds;
-}
-
-function found(text: string): string {
-  return `Bad duration ${JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)}`;
 }
 
 /** Ways that people write durations elsewhere: a bare number, a longer unit, a space, weeks. */
@@ -38,7 +34,7 @@ function hint(text: string): string {
           : /^d(ays?)?$/.test(word)
             ? 'd'
             : undefined;
-  return unit ? ` Did you mean ${weeks ? count * 7 : count}${unit}?` : '';
+  return unit ? `. Did you mean ${weeks ? count * 7 : count}${unit}?` : '';
 }
 
 /** Seconds → the largest unit that divides them: 3600 → `1h`, 90 → `90s`, 0 → `0s`. */

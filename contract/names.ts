@@ -6,16 +6,16 @@ export type NameRole =
   'entity' | 'view' | 'feature' | 'key' | 'service' | 'dataset' | 'trainingSet' | 'split' | 'token' | 'column';
 
 const roleWords: Record<NameRole, string> = {
-  entity: 'an entity',
-  view: 'a view',
-  feature: 'a feature',
-  key: 'a key',
-  service: 'a service',
-  dataset: 'a dataset',
-  trainingSet: 'a training set',
-  split: 'a split',
-  token: 'a token',
-  column: 'a column',
+  entity: 'an entity name',
+  view: 'a view name',
+  feature: 'a feature name',
+  key: 'a key name',
+  service: 'a service name',
+  dataset: 'a dataset name',
+  trainingSet: 'a training set name',
+  split: 'a split name',
+  token: 'a token name',
+  column: 'a column name',
 };
 
 /** Columns of ours, of Postgres and of DuckDB that stand in the same table. */
@@ -35,32 +35,32 @@ const reservedColumns = new Set([
   'file_index',
 ]);
 
-const rule = `a name is lower-case letters, digits and single underscores, starts with a letter, and has at most ${maxNameLength} characters`;
+const rule = `of lower-case letters, digits and single underscores that starts with a letter, at most ${maxNameLength} characters`;
 
-/** What is wrong with a name, with the rule and a name that would do; undefined when nothing is. */
+/**
+ * What is expected of a name that can't be, why it can't, and a name that can; to stand after "expected". Undefined for a good name. It
+ * shows nothing of the name but one printable character, so that no control or right-to-left mark reaches a terminal.
+ */
 export function nameProblem(name: string, role: NameRole): string | undefined {
   const trouble = shapeTrouble(name);
-  if (!trouble) return isReserved(name, role) ? reservedProblem(name, role) : undefined;
-  const near = suggestName(name, role);
-  const hint = near === undefined ? '' : ` Try "${near}".`;
-  return `${shown(name)} can't name ${roleWords[role]}: ${trouble}; ${rule}.${hint}`;
+  if (!trouble && !isReserved(name, role)) return undefined;
+  const suggestion = suggestName(name, role);
+  const hint = suggestion === undefined ? '' : `. Did you mean ${suggestion}?`;
+  if (!trouble) return `${roleWords[role]} that is not reserved for a system column${hint}`;
+  return `${roleWords[role]} ${rule}; this one ${trouble}${hint}`;
 }
 
 function isReserved(name: string, role: NameRole): boolean {
   return (role === 'feature' || role === 'key') && reservedColumns.has(name);
 }
 
-function reservedProblem(name: string, role: NameRole): string {
-  return `${shown(name)} can't name ${roleWords[role]}: it is reserved for a system column. Try "${suggestName(name, role)}".`;
-}
-
 function shapeTrouble(name: string): string | undefined {
-  if (name === '') return 'it is empty';
+  if (name === '') return 'is empty';
   const bad = /[^a-z0-9_]/u.exec(name)?.[0];
-  if (bad !== undefined) return `it has ${shownCharacter(bad)}`;
-  if (!/^[a-z]/.test(name)) return `it starts with ${shownCharacter(name.charAt(0))}`;
-  if (name.includes('__')) return 'it has two underscores in a row';
-  if (name.length > maxNameLength) return `it has ${name.length} characters`;
+  if (bad !== undefined) return `has ${shownCharacter(bad)}`;
+  if (!/^[a-z]/.test(name)) return `starts with ${shownCharacter(name.charAt(0))}`;
+  if (name.includes('__')) return 'has two underscores in a row';
+  if (name.length > maxNameLength) return `has ${name.length} characters`;
   return undefined;
 }
 
@@ -78,15 +78,6 @@ function shownCharacter(character: string): string {
   const code = `U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}`;
   const like = lookalikes.get(character.toLowerCase());
   return like === undefined ? `the character ${code}` : `the character ${code}, which only looks like "${like}"`;
-}
-
-/** Printable ASCII as it is, anything else escaped, so that no control or right-to-left mark reaches a terminal. */
-function shown(name: string): string {
-  const cut = name.length > 60 ? `${name.slice(0, 60)}…` : name;
-  return JSON.stringify(cut).replace(
-    /[^ -~…]/gu,
-    (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
-  );
 }
 
 /** The nearest valid name for a column title, a file name or a bad name; undefined when nothing of it can be kept. */

@@ -1,4 +1,5 @@
 // References to features and views, and the column each feature gets in a result.
+import { FormError } from './formError';
 import { nameProblem } from './names';
 
 /** Without a version: the view's current one. */
@@ -7,41 +8,42 @@ export type FeatureReference = ViewReference & { feature: string };
 
 const maxVersion = 2 ** 31 - 1;
 
-/** `view:feature` or `view@v2:feature`. Throws a TypeError with what was found and what is expected. */
+/** `view:feature` or `view@v2:feature`. Throws a FormError. */
 export function parseFeatureRef(text: string): FeatureReference {
   const parts = text.split(':');
-  const [view, feature] = parts;
-  if (parts.length !== 2 || view === undefined || feature === undefined) {
-    throw new TypeError(`Bad feature reference ${shown(text)}; expected view:feature or view@v2:feature.${hint(text)}`);
+  const [viewText, feature] = parts;
+  if (parts.length !== 2 || viewText === undefined || feature === undefined) {
+    throw new FormError('feature reference', text, `view:feature or view@v2:feature${hint(text)}`);
   }
-  const ref = parseViewRef(view);
+  const view = readView(viewText, 'feature reference', text);
   const problem = nameProblem(feature, 'feature');
-  if (problem) throw new TypeError(`Bad feature reference ${shown(text)}: ${problem}`);
-  return { ...ref, feature };
+  if (problem) throw new FormError('feature reference', text, problem);
+  return { ...view, feature };
 }
 
-/** `view` or `view@v2`. Throws a TypeError. */
+/** `view` or `view@v2`. Throws a FormError. */
 export function parseViewRef(text: string): ViewReference {
+  return readView(text, 'view reference', text);
+}
+
+/** `what` and `whole` are for the error: the view may be part of a longer reference. */
+function readView(text: string, what: string, whole: string): ViewReference {
   const [view = '', suffix, ...rest] = text.split('@');
   const problem = nameProblem(view, 'view');
-  if (problem) throw new TypeError(`Bad view reference ${shown(text)}: ${problem}`);
+  if (problem) throw new FormError(what, whole, problem);
   if (suffix === undefined) return { view };
   const version = /^v([1-9]\d{0,9})$/.exec(suffix)?.[1];
   if (version === undefined || rest.length > 0 || Number(version) > maxVersion) {
     const number = /^\D*0*([1-9]\d{0,8})$/.exec(suffix)?.[1] ?? '1';
-    throw new TypeError(`Bad version in ${shown(text)}; expected a pinned version such as ${view}@v${number}.`);
+    throw new FormError(what, whole, `a version such as ${view}@v${number}`);
   }
   return { view, version: Number(version) };
-}
-
-function shown(text: string): string {
-  return JSON.stringify(text.length > 120 ? `${text.slice(0, 120)}…` : text);
 }
 
 /** `view.feature`, `view/feature` and `view__feature` are what people type from habit. */
 function hint(text: string): string {
   const match = /^([a-z][a-z0-9_]*?)(?:\.|\/|__|\s+)([a-z][a-z0-9_]*)$/.exec(text);
-  return match ? ` Did you mean ${match[1]}:${match[2]}?` : '';
+  return match ? `. Did you mean ${match[1]}:${match[2]}?` : '';
 }
 
 export function formatViewRef(ref: ViewReference): string {

@@ -1,4 +1,5 @@
 // The closed list of value types, their written form, and what each costs in a Postgres row.
+import { FormError } from './formError';
 
 const plainKinds = [
   'bool',
@@ -20,10 +21,10 @@ export type ScalarType = { kind: PlainKind } | DecimalType;
 export type ValueType = ScalarType | { kind: 'list'; item: ScalarType } | { kind: 'embedding'; size: number };
 
 /** DuckDB's widest decimal. */
-export const maxDecimalPrecision = 38;
-export const maxEmbeddingSize = 16_000;
+const maxDecimalPrecision = 38;
+const maxEmbeddingSize = 16_000;
 
-const expected = `one of ${plainKinds.join(', ')}, decimal(p,s), list<T>, embedding<n>`;
+const anyType = `one of ${plainKinds.join(', ')}, decimal(p,s), list<T>, embedding<n>`;
 
 /** Names that other systems use, each with ours. */
 const otherNames = new Map<string, string>(
@@ -58,52 +59,45 @@ const otherNames = new Map<string, string>(
   }).flatMap(([ours, theirs]) => theirs.map((name): [string, string] => [name, ours])),
 );
 
-/** `'decimal(10,2)'` → its type. Throws a TypeError that names what was found, what is expected, and the nearest type. */
+/** `'decimal(10,2)'` → its type. Throws a FormError that says what is expected and the nearest type. */
 export function parseValueType(text: string): ValueType {
   const type = tryParse(text);
   if (typeof type === 'object') return type;
-  if (type) throw new TypeError(type);
-  const near = nearest(text);
-  const hint = near ? ` Did you mean "${near}"?` : '';
-  throw new TypeError(`Unknown type ${quoted(text)}; expected ${expected}.${hint}`);
+  throw new FormError('type', text, type ?? `${anyType}${didYouMean(nearest(text))}`);
 }
 
-/** The type, or a message about limits, or undefined when the text is no type of ours. */
+/** The type, or what is expected instead of a number or element that is none, or undefined when the text is no type of ours. */
 function tryParse(text: string): ValueType | string | undefined {
   const list = /^list< ?(.+?) ?>$/.exec(text);
   if (list?.[1] !== undefined) {
     const item = tryParse(list[1]);
-    if (typeof item !== 'object') return item ?? unknownItem(text, list[1]);
+    if (typeof item !== 'object') return item;
     if (item.kind === 'list' || item.kind === 'embedding') {
-      return `A list holds scalars, found ${quoted(text)}. Use embedding<n> for a vector, or json for nested values.`;
+      return 'a list of scalars; for a vector use embedding<n>, for nested values json';
     }
     return { kind: 'list', item };
   }
   const embedding = /^embedding< ?(\d+) ?>$/.exec(text);
   if (embedding) {
     const size = Number(embedding[1]);
-    if (size < 1 || size > maxEmbeddingSize) {
-      return `An embedding has 1 to ${maxEmbeddingSize} elements, found ${quoted(text)}.`;
-    }
-    return { kind: 'embedding', size };
+    return size >= 1 && size <= maxEmbeddingSize
+      ? { kind: 'embedding', size }
+      : `embedding<n> with n from 1 to ${maxEmbeddingSize}`;
   }
   const decimal = /^decimal\( ?(\d+) ?, ?(\d+) ?\)$/.exec(text);
   if (decimal) {
     const precision = Number(decimal[1]);
     const scale = Number(decimal[2]);
-    if (precision < 1 || precision > maxDecimalPrecision || scale > precision) {
-      return `decimal(p,s) has p from 1 to ${maxDecimalPrecision} and s from 0 to p, found ${quoted(text)}.`;
-    }
-    return { kind: 'decimal', precision, scale };
+    return precision >= 1 && precision <= maxDecimalPrecision && scale <= precision
+      ? { kind: 'decimal', precision, scale }
+      : `decimal(p,s) with p from 1 to ${maxDecimalPrecision} and s from 0 to p`;
   }
   const kind = plainKinds.find((one) => one === text);
   return kind && { kind };
 }
 
-function unknownItem(text: string, item: string): string {
-  const near = nearest(item);
-  const hint = near ? ` Did you mean "list<${near}>"?` : '';
-  return `Unknown element type in ${quoted(text)}; expected ${expected}.${hint}`;
+function didYouMean(type: string | undefined): string {
+  return type === undefined ? '' : `. Did you mean ${type}?`;
 }
 
 function nearest(text: string): string | undefined {
@@ -135,10 +129,6 @@ function oneEdit(a: string, b: string): boolean {
   const restA = a.slice(start, a.length - end);
   const restB = b.slice(start, b.length - end);
   return Math.max(restA.length, restB.length) <= 1 || (restA.length === 2 && restA === [...restB].reverse().join(''));
-}
-
-function quoted(text: string): string {
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
 }
 
 /** The written form that `parseValueType` reads, without spaces. */

@@ -10,7 +10,7 @@ describe('names', () => {
   });
 
   const refused: [string, RegExp, string | undefined][] = [
-    ['', /it is empty/, undefined],
+    ['', /this one is empty/, undefined],
     ['Temp', /the capital letter "T"/, 'temp'],
     ['flightDelay', /the capital letter "D"/, 'flight_delay'],
     ['2nd_stop', /starts with "2"/, 'nd_stop'],
@@ -21,7 +21,7 @@ describe('names', () => {
     ['x'.repeat(49), /has 49 characters/, 'x'.repeat(48)],
     ['x'.repeat(64), /has 64 characters/, 'x'.repeat(48)],
     ['café', /U\+00E9/, 'cafe'],
-    ['a"; drop table x; --', /it has """/, 'a_drop_table_x'],
+    ['a"; drop table x; --', /this one has """/, 'a_drop_table_x'],
     ['p\u0430y', /U\+0430, which only looks like "a"/, 'pay'],
     ['\u202eabc', /U\+202E/, 'abc'],
     ['a\0b', /U\+0000/, 'a_b'],
@@ -32,8 +32,8 @@ describe('names', () => {
     it(`refuses ${JSON.stringify(name)} and suggests ${suggestion ?? 'nothing'}`, () => {
       const problem = nameProblem(name, 'view') ?? '';
       assert.match(problem, trouble);
-      assert.match(problem, /at most 48 characters/);
-      assert.equal(/Try "(.*)"\./.exec(problem)?.[1], suggestion);
+      assert.match(problem, /a view name of lower-case letters.*at most 48 characters/);
+      assert.equal(/Did you mean (.*)\?/.exec(problem)?.[1], suggestion);
     });
   }
 
@@ -42,7 +42,7 @@ describe('names', () => {
   });
 
   it('reserves system columns for keys and features only', () => {
-    assert.match(nameProblem('event_timestamp', 'feature') ?? '', /reserved.*Try "event_timestamp_value"/);
+    assert.match(nameProblem('event_timestamp', 'feature') ?? '', /not reserved.*Did you mean event_timestamp_value\?/);
     assert.match(nameProblem('ctid', 'key') ?? '', /reserved/);
     assert.equal(nameProblem('filename', 'dataset'), undefined);
   });
