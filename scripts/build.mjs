@@ -2,6 +2,7 @@
 import { chmodSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hashOf, isMain, ROOT, stampIs, writeStamp } from './setup/checkout.mjs';
+import { withLock } from './setup/lock.mjs';
 import { main, say } from './setup/report.mjs';
 
 const ENTRIES = { gateway: 'server/main.ts', worker: 'server/offline/worker/main.ts', cli: 'cli/main.ts' };
@@ -10,8 +11,15 @@ const STAMP = join(ROOT, 'dist', '.stamp');
 
 /** Builds what changed since the last build; `always` builds in any case. */
 export async function build({ always = false } = {}) {
+  const isDone = () => !always && stampIs(STAMP, hashOf(SOURCES));
+  if (isDone()) return;
+  await withLock('build', async () => {
+    if (!isDone()) await bundleAll();
+  });
+}
+
+async function bundleAll() {
   const stamp = hashOf(SOURCES);
-  if (!always && stampIs(STAMP, stamp)) return;
   const started = Date.now();
   const { build: bundle } = await import('esbuild');
   const entries = Object.entries(ENTRIES).filter(([, source]) => existsSync(join(ROOT, source)));
