@@ -42,6 +42,7 @@ function readView(text: string, what: string, whole: string): ViewReference {
 
 /** `view.feature`, `view/feature` and `view__feature` are what people type from habit. */
 function hint(text: string): string {
+  if (text.length > 200) return '';
   const match = /^([a-z][a-z0-9_]*?)(?:\.|\/|__|\s+)([a-z][a-z0-9_]*)$/.exec(text);
   return match ? `. Did you mean ${match[1]}:${match[2]}?` : '';
 }

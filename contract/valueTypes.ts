@@ -61,6 +61,7 @@ const otherNames = new Map<string, string>(
 
 /** `'decimal(10,2)'` → its type. Throws a FormError that says what is expected and the nearest type. */
 export function parseValueType(text: string): ValueType {
+  if (text.length > 80) throw new FormError('type', text, anyType);
   const type = tryParse(text);
   if (typeof type === 'object') return type;
   throw new FormError('type', text, type ?? `${anyType}${didYouMean(nearest(text))}`);

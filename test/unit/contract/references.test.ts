@@ -34,10 +34,11 @@ describe('references', () => {
     ['weather@v2147483648:temp', /expected a version such as weather@v/],
     ['weather@v1@v2:temp', /expected a version such as weather@v/],
     ['weather @v1:temp', /a space/],
+    ['a__'.repeat(1_000_000) + '!', /expected view:feature/],
     ['weather:temp\n', /U\+000A/],
   ];
   for (const [text, words] of refused) {
-    it(`refuses ${JSON.stringify(text)}`, () => {
+    it(`refuses ${JSON.stringify(text.slice(0, 40))}`, () => {
       assert.throws(() => parseFeatureRef(text), { name: 'TypeError', message: words });
     });
   }
