@@ -1,5 +1,5 @@
-import { Client } from 'pg';
-import { connectionConfig, type ConnectionOptions, type Db } from '../postgres/connect';
+import type { Client } from 'pg';
+import { newClient, type ConnectionOptions, type Db } from '../postgres/connect';
 import { CHANGES_CHANNEL, newestPosition, readChanges, type LoggedChange } from './changeLog';
 
 /** `'resync'`: changes were missed that can't be read any more; whoever follows reads the registry anew. */
@@ -90,7 +90,7 @@ export class ChangeFeed {
 
   private async connect(): Promise<void> {
     if (this.stopped) return;
-    const client = new Client(connectionConfig(this.options.connection, 'featureloft changes'));
+    const client = newClient(this.options.connection, 'featureloft changes');
     const lost = (error?: Error): void => this.lost(client, error);
     client.on('error', lost);
     client.on('end', () => lost());
@@ -119,7 +119,7 @@ export class ChangeFeed {
 
   private reconnectLater(error: unknown): void {
     if (this.stopped) return;
-    const reason = error instanceof Error ? error.message : 'closed by the server';
+    const reason = error === undefined ? 'closed by the server' : messageOf(error);
     this.options.log?.(`the change feed's connection is gone, trying again: ${reason}`);
     const pause = this.pauseMs * (0.5 + Math.random());
     this.pauseMs = Math.min(LONGEST_PAUSE_MS, this.pauseMs * 2);
@@ -129,32 +129,44 @@ export class ChangeFeed {
 
   /** One reading at a time; a bell meanwhile makes it look once more. */
   private read(): Promise<void> {
+    if (this.stopped) return Promise.resolve();
     this.readAgain = true;
-    this.reading ??= this.readAll().finally(() => {
-      this.reading = undefined;
-    });
+    this.reading ??= this.readAll();
     return this.reading;
   }
 
   private async readAll(): Promise<void> {
-    while (this.readAgain && !this.stopped) {
-      this.readAgain = false;
+    try {
+      while (this.readAgain && !this.stopped) {
+        this.readAgain = false;
+        await this.readBatch();
+      }
+    } catch (error) {
+      // The timer comes again; what was not read was not passed on, so nothing is lost.
+      this.options.log?.(`the change log can't be read now: ${messageOf(error)}`);
+    } finally {
+      // In the same step as the loop's last look, so that no bell falls between.
+      this.reading = undefined;
+    }
+  }
+
+  private async readBatch(): Promise<void> {
+    const news = await readChanges(this.options.db, this.seen, BATCH);
+    if (news.length === 0) return;
+    const position = news === 'resync' ? await newestPosition(this.options.db) : (news.at(-1)?.position ?? this.seen);
+    await this.options.beforeNews();
+    this.seen = position;
+    this.readAgain ||= news !== 'resync' && news.length === BATCH;
+    for (const listener of this.listeners) {
       try {
-        const news = await readChanges(this.options.db, this.seen, BATCH);
-        if (news.length === 0) continue;
-        const position =
-          news === 'resync' ? await newestPosition(this.options.db) : (news.at(-1)?.position ?? this.seen);
-        await this.options.beforeNews();
-        this.seen = position;
-        this.readAgain ||= news !== 'resync' && news.length === BATCH;
-        for (const listener of this.listeners) listener(news);
+        listener(news);
       } catch (error) {
-        // The timer comes again; nothing was passed on, so nothing is lost.
-        this.options.log?.(
-          `the change log can't be read now: ${error instanceof Error ? error.message : String(error)}`,
-        );
-        return;
+        this.options.log?.(`a follower of changes failed: ${messageOf(error)}`);
       }
     }
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
