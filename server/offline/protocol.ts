@@ -63,7 +63,7 @@ export interface WorkerCalls {
   fileColumns: { request: { file: string; format: FileFormat }; answer: { columns: Column[] } };
   exportParquet: { request: { file: string; columns: Column[]; format: FileFormat; target: string }; answer: Done };
   /** Re-hashes every data file that the lake names. */
-  verifyLake: { request: Record<string, never>; answer: { checked: number; bytes: number; bad: BadFile[] } };
+  verifyLake: { request: { incremental: boolean }; answer: { checked: number; bytes: number; bad: BadFile[] } };
   close: { request: Record<string, never>; answer: Done };
 }
 

@@ -66,8 +66,10 @@ export class WorkerProcess {
     this.recycleBytes = options.recycleBytes ?? bytesOf(options.open.memoryLimit) + 1_024 * MEBIBYTE;
   }
 
-  /** Opens the lake if no worker has it open. Rejects with what the worker said, such as 409 `lake_missing`. */
-  async opened(): Promise<OpenedLake> {
+  /** Opens the lake in a fresh worker if need be. Rejects with what the worker said, such as 409 `lake_missing`. */
+  async openLake(create: boolean, newLakeId: string): Promise<OpenedLake> {
+    this.options.open.create = create;
+    this.options.open.newLakeId = newLakeId;
     return (await this.ready()).opened;
   }
 

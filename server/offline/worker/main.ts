@@ -47,7 +47,7 @@ const operations: Operations = {
       await writeRows(session, columns, `read_parquet(${quoteText(file)})`, format, target);
       return {};
     }),
-  verifyLake: () => verifyLake(lake()),
+  verifyLake: (request) => verifyLake(lake(), request),
   close: async () => {
     await opened?.close();
     opened = undefined;

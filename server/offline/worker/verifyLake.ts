@@ -1,29 +1,25 @@
 import { join } from 'node:path';
-import { systemCode } from '../../fileErrors';
-import { hashFile } from '../hashFile';
+import { HashedFiles } from '../hashedFiles';
 import type { BadFile, WorkerCalls } from '../protocol';
 import { underRoot } from './dataFiles';
 import type { Lake, Session } from './lake';
 
+const files = new HashedFiles();
+
 /** Re-hashes every data file that the catalog names, older snapshots' too, against the hash recorded when it was committed. */
-export async function verifyLake(lake: Lake): Promise<WorkerCalls['verifyLake']['answer']> {
+export async function verifyLake(
+  lake: Lake,
+  { incremental }: WorkerCalls['verifyLake']['request'],
+): Promise<WorkerCalls['verifyLake']['answer']> {
   const named = await lake.read(namedFiles);
   const recorded = await lake.read(recordedHashes);
   const bad: BadFile[] = [];
   let bytes = 0;
   for (const { file, table, snapshot } of named) {
     const path = join(lake.location.dataPath, file);
-    const told = { file: underRoot(lake, path), table, snapshot };
-    const wanted = recorded.get(file);
-    try {
-      const found = await hashFile(path);
-      bytes += found.bytes;
-      if (wanted === undefined) bad.push({ ...told, problem: 'unrecorded' });
-      else if (wanted !== found.sha256) bad.push({ ...told, problem: 'changed' });
-    } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw error;
-      bad.push({ ...told, problem: 'missing' });
-    }
+    const found = await files.check(path, recorded.get(file), incremental);
+    bytes += found.bytes;
+    if (found.verdict !== 'same') bad.push({ file: underRoot(lake, path), table, snapshot, problem: found.verdict });
   }
   return { checked: named.length, bytes, bad };
 }
