@@ -1,4 +1,4 @@
-import { Pool, type PoolConfig } from 'pg';
+import { Client, Pool, type PoolConfig } from 'pg';
 import { LoftError } from '../../contract/errors';
 
 /** The gateway's way to Postgres. Every result is text, so that no value passes through a JavaScript number or Date. */
@@ -8,7 +8,10 @@ export type Db = Pool;
 export type ConnectionOptions = Pick<
   PoolConfig,
   'connectionString' | 'host' | 'port' | 'user' | 'password' | 'database' | 'ssl'
->;
+> & {
+  /** What talks to this server, where pg's own client would trust it too much (embedded/provenClient.ts). */
+  Client?: typeof Client;
+};
 
 export interface PoolOptions {
   /** Most connections open at once. */
@@ -26,7 +29,7 @@ const IDLE_IN_TRANSACTION_MS = 120_000;
 const RETRY_AFTER_SECONDS = 2;
 
 /** What every connection of ours is set to, pooled or listening. */
-export function connectionConfig(connection: ConnectionOptions, applicationName = 'featureloft'): PoolConfig {
+function connectionConfig(connection: ConnectionOptions, applicationName = 'featureloft'): PoolConfig {
   return {
     ...connection,
     types: { getTypeParser: () => (text: string) => text },
@@ -37,6 +40,11 @@ export function connectionConfig(connection: ConnectionOptions, applicationName 
     // text) are what server/postgres/columnTypes.ts reads.
     options: '-c TimeZone=UTC -c DateStyle=ISO,MDY -c extra_float_digits=1 -c bytea_output=hex -c jit=off',
   };
+}
+
+/** One connection outside of a pool, as to LISTEN. Not connected yet; the caller ends it. */
+export function newClient(connection: ConnectionOptions, applicationName?: string): Client {
+  return new (connection.Client ?? Client)(connectionConfig(connection, applicationName));
 }
 
 /**
