@@ -1,6 +1,6 @@
 // Brings DuckDB's extensions into this checkout: from DuckDB's own server, else as the signed file that a PyPI package carries.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CACHE, ROOT, stampIs, writeStamp } from './checkout.mjs';
@@ -32,8 +32,10 @@ async function installExtension(name) {
   await withLock(`duckdb-${name}`, async () => {
     if (isDone()) return;
     say(`DuckDB extension ${name}: fetching …`);
-    mkdirSync(dirname(file), { recursive: true });
-    const scratch = mkdtempSync(join(dirname(file), 'fetching-'));
+    // Of one name, so that what a killed fetch left is removed by the next one.
+    const scratch = join(dirname(file), `fetching-${name}`);
+    rmSync(scratch, { recursive: true, force: true });
+    mkdirSync(scratch, { recursive: true });
     try {
       const pinned = SHA256[`${name} ${platform}`];
       const fetched =
