@@ -6,7 +6,6 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { z } from 'zod';
 import type {
-  Column,
   DatasetInfo,
   DatasetVersion,
   TrainingSetInfo,
@@ -32,9 +31,11 @@ import {
 } from './datasets';
 import { Drain } from './drain';
 import { DrainLease } from './drainLease';
+import { findExtension } from './extensions';
 import { HashedFiles } from './hashedFiles';
 import { LakeAccess } from './lakeAccess';
 import type { PageOf, PageRequest } from './page';
+
 import type { FileFormat, LakeLocation, SourceColumn, WorkerCalls } from './protocol';
 import { findTrainingSet, listTrainingSets } from './trainingSetRecords';
 import { createTrainingSet } from './trainingSets';
@@ -59,6 +60,10 @@ export interface OfflineOptions {
   threads?: number;
 }
 
+export type { PageOf, PageRequest } from './page';
+
+type Body = Readable | AsyncIterable<Uint8Array>;
+
 /** A finished file that can be streamed; call `release` when it was, also after a failure (it removes a temporary one). */
 export interface ReadyFile {
   path: string;
@@ -67,15 +72,21 @@ export interface ReadyFile {
   release(): Promise<void>;
 }
 
-/** Rows that the worker can read: of a body that was spooled to `tmp/`, or of a dataset. Call `release` at the end. */
-export interface RowsToRead {
-  /** All there are, with the types that an upload would give them. */
-  columns: Column[];
-  /**
-   * Canonical cells of the columns asked for, as NDJSON, one line a row in the rows' order: `[cell, …]` in the order asked, or
-   * `{"problems":[{field, code, found, expected}]}` for a row with values that don't fit. Removed by `release`.
-   */
-  cells(columns: readonly SourceColumn[]): Promise<{ path: string; rows: number }>;
+/**
+ * Canonical cells as NDJSON, one line a row in the rows' order: `[cell, …]` in the order of the columns asked for, or
+ * `{"problems":[{field, code, found, expected}]}` for a row with values that don't fit. `release` removes the file.
+ */
+export interface ReadyCells {
+  path: string;
+  rows: number;
+  release(): Promise<void>;
+}
+
+/** A body of rows, spooled to `tmp/`. Call `release` at the end. */
+export interface Upload {
+  /** The names of its columns. */
+  columns: string[];
+  cells(columns: readonly SourceColumn[]): Promise<ReadyCells>;
   release(): Promise<void>;
 }
 
@@ -88,6 +99,33 @@ export interface OfflineStatus {
   drains: boolean;
   /** How often the worker was started. */
   workerStarts: number;
+}
+
+/** What a gateway opens: the worker of this build, and the extension where packaging or set-up put it. */
+export function openOfflineStore(parts: {
+  db: Db;
+  registry: RegistryCache;
+  folder: DataFolder;
+  log: Log;
+  name: string;
+  url?: () => string | null;
+}): OfflineStore {
+  const { name, ...rest } = parts;
+  const memoryLimit = process.env['FEATURELOFT_WORKER_MEMORY'];
+  return new OfflineStore({
+    ...rest,
+    gateway: name,
+    extension: findExtension('ducklake'),
+    worker: builtWorker(),
+    ...(memoryLimit === undefined ? {} : { memoryLimit }),
+  });
+}
+
+/** Beside the bundled gateway, or from the sources. */
+function builtWorker(): OfflineOptions['worker'] {
+  return __filename.endsWith('.ts')
+    ? { script: join(__dirname, 'worker', 'main.ts'), execArgv: ['--import', 'tsx'] }
+    : { script: join(__dirname, 'worker.js'), execArgv: [] };
 }
 
 const DEFAULT_MEMORY = '2GB';
@@ -141,8 +179,9 @@ export class OfflineStore {
   }
 
   /** Opens the lake and begins to drain, in the background: the online side does not wait for it. */
-  start(): void {
+  start(): Promise<void> {
     this.drain.start();
+    return Promise.resolve();
   }
 
   /** Ends the drain after its current batch, gives the lease back and ends the worker. */
@@ -189,7 +228,7 @@ export class OfflineStore {
   /** Stores a body as the dataset's next version. Throws 422 with every problem and its place, 409, 503. */
   async uploadDataset(
     name: string,
-    body: Readable,
+    body: Body,
     options: { mode: 'replace' | 'append'; format: FileFormat },
   ): Promise<DatasetVersion> {
     checkDatasetName(name);
@@ -249,21 +288,39 @@ export class OfflineStore {
   }
 
   /** For `rows {dataset}`. */
-  async datasetRows(name: string, version?: number): Promise<RowsToRead> {
+  async datasetCells(name: string, version: number | undefined, columns: readonly SourceColumn[]): Promise<ReadyCells> {
     const dataset = await findDataset(this.options.db, name, version);
     await this.requireLake();
-    return this.rowsToRead(dataset.columns, refOf(dataset), []);
+    return this.cells(refOf(dataset), columns);
   }
 
-  /** For a body of `rows`, Parquet above all: spooled to `tmp/` first. */
-  async bodyRows(body: Readable, format: FileFormat): Promise<RowsToRead> {
+  /** For a body of `rows`, Parquet above all. */
+  async openUpload(body: Body, format: FileFormat): Promise<Upload> {
     await this.requireLake();
     const file = await this.spool(body);
     try {
       const { columns } = await this.worker.call('fileColumns', { file, format });
-      return this.rowsToRead(columns, { file, format }, [file]);
+      return {
+        columns: columns.map((column) => column.name),
+        cells: (wanted) => this.cells({ file, format }, wanted),
+        release: () => this.remove(file),
+      };
     } catch (error) {
       await this.remove(file);
+      throw error;
+    }
+  }
+
+  private async cells(
+    source: WorkerCalls['toCells']['request']['source'],
+    columns: readonly SourceColumn[],
+  ): Promise<ReadyCells> {
+    const target = this.temporary('cells');
+    try {
+      const { rows } = await this.worker.call('toCells', { source, columns: [...columns], target });
+      return { path: target, rows, release: () => this.remove(target) };
+    } catch (error) {
+      await this.remove(target);
       throw error;
     }
   }
@@ -328,7 +385,7 @@ export class OfflineStore {
 
   // --- files of tmp/
 
-  private async spool(body: Readable): Promise<string> {
+  private async spool(body: Body): Promise<string> {
     const file = this.temporary('upload');
     try {
       await pipeline(body, createWriteStream(file, { flags: 'wx', mode: 0o600 }));
@@ -358,25 +415,6 @@ export class OfflineStore {
       await this.remove(path);
       throw error;
     }
-  }
-
-  private rowsToRead(
-    columns: Column[],
-    source: WorkerCalls['toCells']['request']['source'],
-    files: string[],
-  ): RowsToRead {
-    return {
-      columns,
-      cells: async (wanted) => {
-        const target = this.temporary('cells');
-        files.push(target);
-        const { rows } = await this.worker.call('toCells', { source, columns: [...wanted], target });
-        return { path: target, rows };
-      },
-      release: async () => {
-        for (const file of files) await this.remove(file);
-      },
-    };
   }
 
   private async requireLease(): Promise<void> {
