@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { z } from 'zod';
 import type {
+  Column,
   DatasetInfo,
   DatasetVersion,
   TrainingSetInfo,
@@ -72,21 +73,15 @@ export interface ReadyFile {
   release(): Promise<void>;
 }
 
-/**
- * Canonical cells as NDJSON, one line a row in the rows' order: `[cell, …]` in the order of the columns asked for, or
- * `{"problems":[{field, code, found, expected}]}` for a row with values that don't fit. `release` removes the file.
- */
-export interface ReadyCells {
-  path: string;
-  rows: number;
-  release(): Promise<void>;
-}
-
-/** A body of rows, spooled to `tmp/`. Call `release` at the end. */
-export interface Upload {
-  /** The names of its columns. */
-  columns: string[];
-  cells(columns: readonly SourceColumn[]): Promise<ReadyCells>;
+/** Rows that the worker can read: of a body that was spooled to `tmp/`, or of a dataset. Call `release` at the end. */
+export interface RowsToRead {
+  /** All there are, with the types that an upload would give them. */
+  columns: Column[];
+  /**
+   * Canonical cells of the columns asked for, as NDJSON, one line a row in the rows' order: `[cell, …]` in the order asked, or
+   * `{"problems":[{field, code, found, expected}]}` for a row with values that don't fit. Removed by `release`.
+   */
+  cells(columns: readonly SourceColumn[]): Promise<{ path: string; rows: number }>;
   release(): Promise<void>;
 }
 
@@ -288,39 +283,21 @@ export class OfflineStore {
   }
 
   /** For `rows {dataset}`. */
-  async datasetCells(name: string, version: number | undefined, columns: readonly SourceColumn[]): Promise<ReadyCells> {
+  async datasetRows(name: string, version?: number): Promise<RowsToRead> {
     const dataset = await findDataset(this.options.db, name, version);
     await this.requireLake();
-    return this.cells(refOf(dataset), columns);
+    return this.rowsToRead(dataset.columns, refOf(dataset), []);
   }
 
-  /** For a body of `rows`, Parquet above all. */
-  async openUpload(body: Body, format: FileFormat): Promise<Upload> {
+  /** For a body of `rows`, Parquet above all: spooled to `tmp/` first. */
+  async bodyRows(body: Body, format: FileFormat): Promise<RowsToRead> {
     await this.requireLake();
     const file = await this.spool(body);
     try {
       const { columns } = await this.worker.call('fileColumns', { file, format });
-      return {
-        columns: columns.map((column) => column.name),
-        cells: (wanted) => this.cells({ file, format }, wanted),
-        release: () => this.remove(file),
-      };
+      return this.rowsToRead(columns, { file, format }, [file]);
     } catch (error) {
       await this.remove(file);
-      throw error;
-    }
-  }
-
-  private async cells(
-    source: WorkerCalls['toCells']['request']['source'],
-    columns: readonly SourceColumn[],
-  ): Promise<ReadyCells> {
-    const target = this.temporary('cells');
-    try {
-      const { rows } = await this.worker.call('toCells', { source, columns: [...columns], target });
-      return { path: target, rows, release: () => this.remove(target) };
-    } catch (error) {
-      await this.remove(target);
       throw error;
     }
   }
@@ -415,6 +392,25 @@ export class OfflineStore {
       await this.remove(path);
       throw error;
     }
+  }
+
+  private rowsToRead(
+    columns: Column[],
+    source: WorkerCalls['toCells']['request']['source'],
+    files: string[],
+  ): RowsToRead {
+    return {
+      columns,
+      cells: async (wanted) => {
+        const target = this.temporary('cells');
+        files.push(target);
+        const { rows } = await this.worker.call('toCells', { source, columns: [...wanted], target });
+        return { path: target, rows };
+      },
+      release: async () => {
+        for (const file of files) await this.remove(file);
+      },
+    };
   }
 
   private async requireLease(): Promise<void> {
