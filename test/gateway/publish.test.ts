@@ -59,8 +59,8 @@ describe('publish', () => {
     assert.deepEqual(snapshot.services.get('delay')?.resolved, [{ view: 'weather', version: 1, feature: 'temp' }]);
     assert.equal(snapshot.views.get('weather')?.get(1)?.ttlSeconds, 10_800);
     assert.deepEqual(await rows('SELECT registry_version, change_position FROM registry.head'), [['1', '1']]);
-    assert.deepEqual(await rows(`SELECT session_user_name, origin, what->>'did' FROM registry.audit`), [
-      ['postgres', 'test', 'publish'],
+    assert.deepEqual(await rows(`SELECT session_user_name = session_user, origin, what->>'did' FROM registry.audit`), [
+      ['t', 'test', 'publish'],
     ]);
     assert.deepEqual(await rows(`SELECT position, data->'changes'->1->>'name' FROM registry.changes`), [
       ['1', 'weather'],

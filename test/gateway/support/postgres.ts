@@ -1,8 +1,12 @@
+import { existsSync, statfsSync } from 'node:fs';
+import { join } from 'node:path';
 import { after } from 'mocha';
+import { openDataFolder } from '../../../server/dataFolder';
 import { openPool, type ConnectionOptions, type Db } from '../../../server/postgres/connect';
 import { quoteName } from '../../../server/postgres/identifiers';
 import { migrate } from '../../../server/postgres/migrations/migrate';
-import { startScratchCluster, type ScratchCluster } from './scratchCluster';
+import { startCluster, type EmbeddedPostgres } from '../../../server/postgres/embedded/cluster';
+import { scratchFolder } from './program';
 
 /** A database of its own on the cluster that all tests of this process share. */
 export interface TestDatabase {
@@ -15,8 +19,9 @@ export interface TestDatabase {
 const TEMPLATE = 'migrated';
 
 interface Shared {
-  cluster: ScratchCluster;
+  cluster: EmbeddedPostgres;
   admin: Db;
+  removeFolder: () => Promise<void>;
 }
 let shared: Promise<Shared> | undefined;
 let made = 0;
@@ -31,16 +36,11 @@ export function bareDatabase(): Promise<TestDatabase> {
   return databaseFrom('template0');
 }
 
-/** The cluster itself, for tests that make it go away. */
-export async function sharedCluster(): Promise<ScratchCluster> {
-  return (await start()).cluster;
-}
-
 async function databaseFrom(template: string): Promise<TestDatabase> {
   const { cluster, admin } = await start();
   const name = `test_${++made}`;
   await admin.query(`CREATE DATABASE ${quoteName(name)} TEMPLATE ${quoteName(template)}`);
-  const connection = { ...cluster.connection, database: name };
+  const connection = { ...cluster.connectionOptions, database: name };
   const db = openPool(connection, { max: 10, applicationName: 'featureloft test' });
   return {
     db,
@@ -58,19 +58,29 @@ function start(): Promise<Shared> {
 }
 
 async function startShared(): Promise<Shared> {
-  const cluster = await startScratchCluster();
-  const admin = openPool({ ...cluster.connection, database: 'postgres' }, { max: 2 });
+  const scratch = await scratchFolder(inMemory());
+  const cluster = await startCluster(await openDataFolder(join(scratch.path, 'data')), () => undefined);
+  const admin = openPool({ ...cluster.connectionOptions, database: 'postgres' }, { max: 2 });
   await admin.query(`CREATE DATABASE ${quoteName(TEMPLATE)}`);
-  const template = openPool({ ...cluster.connection, database: TEMPLATE }, { max: 1 });
+  const template = openPool({ ...cluster.connectionOptions, database: TEMPLATE }, { max: 1 });
   await migrate(template);
   await template.end();
-  return { cluster, admin };
+  return { cluster, admin, removeFolder: () => scratch.remove() };
+}
+
+/** A file system in memory where there is one with room: its fsync costs nothing. */
+function inMemory(): string | undefined {
+  const dir = '/dev/shm';
+  if (!existsSync(dir)) return undefined;
+  const { bavail, bsize } = statfsSync(dir);
+  return bavail * bsize > 2 * 1024 ** 3 ? dir : undefined;
 }
 
 // Registered on mocha's root suite, because this file is loaded outside of any describe().
 after(async function () {
   if (shared === undefined) return;
-  const { cluster, admin } = await shared;
+  const { cluster, admin, removeFolder } = await shared;
   await admin.end();
   await cluster.stop();
+  await removeFolder();
 });
