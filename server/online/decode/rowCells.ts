@@ -41,12 +41,12 @@ export function cellsOfJsonRow(
 }
 
 /**
- * The cells of a record of texts, each for the column at `targets`; undefined when it has a problem. Every required column
+ * The cells of a record of texts, each for its columns in `targets`; undefined when it has a problem. Every required column
  * is among the targets: whoever read the header has seen to it.
  */
 export function cellsOfTexts(
   columns: WriteColumns,
-  targets: readonly number[],
+  targets: readonly (readonly number[])[],
   row: number,
   texts: readonly Cell[],
   options: CellOptions,
@@ -54,16 +54,18 @@ export function cellsOfTexts(
 ): Cell[] | undefined {
   const cells = new Array<Cell>(columns.list.length).fill(null);
   let good = true;
-  for (const [at, index] of targets.entries()) {
-    const column = columns.list[index];
-    if (column === undefined) continue;
+  for (const [at, indexes] of targets.entries()) {
     const text = texts[at] ?? null;
-    const cell = text === null ? null : cellOr(problems, row, column, () => cellFromText(column.type, text, options));
-    if (cell === undefined) good = false;
-    else if (cell === null && isRequired(column)) {
-      problems.add(row, missingValue(column, text === null ? 'null' : 'nothing'));
-      good = false;
-    } else cells[index] = cell;
+    for (const index of indexes) {
+      const column = columns.list[index];
+      if (column === undefined) continue;
+      const cell = text === null ? null : cellOr(problems, row, column, () => cellFromText(column.type, text, options));
+      if (cell === undefined) good = false;
+      else if (cell === null && isRequired(column)) {
+        problems.add(row, missingValue(column, text === null ? 'null' : 'nothing'));
+        good = false;
+      } else cells[index] = cell;
+    }
   }
   return good ? cells : undefined;
 }

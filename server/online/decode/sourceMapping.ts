@@ -14,26 +14,33 @@ export function sourceName(view: ViewVersion, column: WriteColumn): string | und
   return names !== undefined && Object.hasOwn(names, column.name) ? names[column.name] : undefined;
 }
 
-/** Which of a view's columns each header field is. A field goes by the column's own name, or by its name in the view's source. */
-export function mapHeader(view: ViewVersion, header: readonly string[]): number[] {
+/**
+ * Which of a view's columns each header field fills. A field goes by the column's own name, or by its name in the view's
+ * source; there it may fill several, as when a value counts as known at its event time.
+ */
+export function mapHeader(view: ViewVersion, header: readonly string[]): number[][] {
   const columns = writeColumns(view);
-  const bySourceName = new Map<string, number>();
+  const given = new Set(header);
+  const bySourceName = new Map<string, number[]>();
   for (const [index, column] of columns.list.entries()) {
     const name = sourceName(view, column);
-    if (name !== undefined) bySourceName.set(name, index);
+    // A name that is also another column's own means that one, where this column is there under its own.
+    if (name === undefined || name === column.name || (columns.indexByName.has(name) && given.has(column.name)))
+      continue;
+    bySourceName.set(name, [...(bySourceName.get(name) ?? []), index]);
   }
   const problems: Problem[] = [];
   const fields = new Map<number, string>();
   const targets = header.map((name) => {
-    const index = columns.indexByName.get(name) ?? bySourceName.get(name);
-    if (index === undefined) {
-      problems.push(unknownColumn(columns, name));
-      return -1;
+    const own = columns.indexByName.get(name);
+    const indexes = [...(own === undefined ? [] : [own]), ...(bySourceName.get(name) ?? [])];
+    if (indexes.length === 0) problems.push(unknownColumn(columns, name));
+    for (const index of indexes) {
+      const other = fields.get(index);
+      if (other !== undefined) problems.push(duplicate(name, other, columns.list[index]?.name ?? name));
+      fields.set(index, name);
     }
-    const other = fields.get(index);
-    if (other !== undefined) problems.push(duplicate(name, other, columns.list[index]?.name ?? name));
-    fields.set(index, name);
-    return index;
+    return indexes;
   });
   for (const [index, column] of columns.list.entries()) {
     if (isRequired(column) && !fields.has(index)) problems.push(missingColumn(view, column));
@@ -55,18 +62,20 @@ export interface WorkerPlan {
  */
 export function workerPlan(view: ViewVersion, fileColumns: readonly string[], kind: 'upload' | 'dataset'): WorkerPlan {
   const columns = writeColumns(view);
+  const standing = new Set(fileColumns);
   const left = new Set(fileColumns);
   const timezone = view.definition.source?.timezone;
   const plan: WorkerPlan = { columns: [], names: [] };
   const problems: Problem[] = [];
   for (const column of columns.list) {
     const mapped = sourceName(view, column);
-    const name = [mapped, column.name].find((one) => one !== undefined && left.has(one));
+    const name = [mapped, column.name].find((one) => one !== undefined && standing.has(one));
     if (name === undefined) {
       if (isRequired(column) || (mapped !== undefined && kind === 'dataset'))
         problems.push(missingColumn(view, column));
       continue;
     }
+    // One column may serve several of the view's: an event known at its own time.
     left.delete(name);
     plan.names.push(column.name);
     plan.columns.push({ name, type: formatValueType(column.type), ...(timezone === undefined ? {} : { timezone }) });

@@ -117,6 +117,18 @@ describe('rows in CSV', () => {
     assert.equal((await refusalOf(read(Buffer.from(`\ufeff${text}`, 'utf16le')))).code, 'bad_encoding');
   });
 
+  it('may fill two columns from one field, where a value counts as known at its event time', async () => {
+    const twice = viewOf({
+      source: { dataset: 'w', event_timestamp: 'hour', created_timestamp: 'hour', columns: { temp: 'note' } },
+      features: { temp: 'string', note: 'string' },
+    });
+    const { rows } = await read(`origin,note,hour\nJFK,x,${at}\n`, twice);
+    assert.deepEqual(rows, [{ origin: 'JFK', temp: 'x', note: 'x', event_timestamp: at, created_timestamp: at }]);
+    // Under its own name it is itself.
+    const own = await read(`origin,note,temp,hour\nJFK,x,y,${at}\n`, twice);
+    assert.deepEqual(own.rows[0]?.['temp'], 'y');
+  });
+
   it('go by the names and the zone of the source of their view', async () => {
     const mapped = viewOf({
       source: {

@@ -27,6 +27,19 @@ describe('columns of a file that the worker reads', () => {
     );
   });
 
+  it('may serve twice, where a value counts as known at its event time', () => {
+    const twice = viewOf({
+      source: { dataset: 'weather', event_timestamp: 'time_hour', created_timestamp: 'time_hour' },
+      features: { temp: 'float64' },
+    });
+    assert.deepEqual(workerPlan(twice, ['origin', 'temp', 'time_hour'], 'upload').columns, [
+      { name: 'origin', type: 'string' },
+      { name: 'temp', type: 'float64' },
+      { name: 'time_hour', type: 'timestamp' },
+      { name: 'time_hour', type: 'timestamp' },
+    ]);
+  });
+
   it('are refused, all at once, where one is unknown to the view or missing', async () => {
     const upload = await refusalOf(() => workerPlan(view, ['origin', 'winds'], 'upload'));
     assert.deepEqual(
