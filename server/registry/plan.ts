@@ -3,6 +3,7 @@ import type { Change } from '../../contract/api';
 import { canonicalJson } from '../../contract/canonical';
 import type { Definitions, EntityDefinition, ServiceDefinition, ViewDefinition } from '../../contract/definitions';
 import { LoftError, type Problem } from '../../contract/errors';
+import { printJson } from '../../contract/json';
 import {
   formatFeatureRef,
   formatViewRef,
@@ -451,9 +452,12 @@ class Planner {
     path: string,
   ): void {
     const definition = inStoredOrder(base.definition, written);
+    const keys = keyChanges(base.entity.keys, entity.keys);
+    // The usual case by far: both were put in normal form by the same function, so the same is the same text.
+    if (keys.length === 0 && printJson(definition) === printJson(base.definition)) return;
     const properties = [
       ...changedProperties(comparableView(base.definition, []), comparableView(definition, [])),
-      ...keyChanges(base.entity.keys, entity.keys),
+      ...keys,
     ];
     if (properties.length === 0) return;
     const wanted = new Map(definition.features.map((feature) => [feature.name, feature]));
