@@ -44,6 +44,11 @@ export class EventStream {
     this.write(`${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${data}\n\n`);
   }
 
+  /** Where the stream stands, for a client that loses it before the first event. */
+  mark(id: string): void {
+    this.write(`id: ${id}\n\n`);
+  }
+
   end(): void {
     if (this.isOpen) this.response.end();
   }

@@ -14,8 +14,8 @@ const KEEP_ALIVE_MS = 60_000;
 const TIMEOUTS_CHECKED_EVERY_MS = 1_000;
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_CONNECTIONS = 4_096;
-/** What is being answered when the server closes gets this long. */
-const DRAIN_MS = 10_000;
+/** More at once would only wait for each other: they are told at once to come back. */
+const MAX_IN_FLIGHT = 1_024;
 
 /** A route answered ahead of Express: true when it took the request. The guard has let the request pass. */
 export type HotRoute = (request: IncomingMessage, response: ServerResponse) => boolean;
@@ -27,7 +27,14 @@ export interface HttpServerOptions {
 }
 
 /** The one HTTP server. Every request passes the guard before anything else looks at it. */
-export function createHttpServer({ guard, app, hotRoutes = [] }: HttpServerOptions): Server {
+export interface HttpServer {
+  /** Answers the port. Throws LoftError 409 `port_taken`. */
+  listen(host: string, port: number): Promise<number>;
+  /** Takes no new request, waits a while for those under way, then cuts off what is left. */
+  close(drainMs: number): Promise<void>;
+}
+
+export function createHttpServer({ guard, app, hotRoutes = [] }: HttpServerOptions): HttpServer {
   const server = createServer({
     maxHeaderSize: MAX_HEADER_BYTES,
     // The guard answers a missing Host, with a problem document.
@@ -40,7 +47,18 @@ export function createHttpServer({ guard, app, hotRoutes = [] }: HttpServerOptio
   server.maxConnections = MAX_CONNECTIONS;
   server.maxHeadersCount = 100;
 
+  let inFlight = 0;
+  let onQuiet: (() => void) | undefined;
   const take = (request: IncomingMessage, response: ServerResponse): void => {
+    if (inFlight >= MAX_IN_FLIGHT) {
+      refuse(request, response, overloaded);
+      return;
+    }
+    inFlight++;
+    response.once('close', () => {
+      inFlight--;
+      if (inFlight === 0) onQuiet?.();
+    });
     for (const route of hotRoutes) if (route(request, response)) return;
     app(request, response);
   };
@@ -60,8 +78,19 @@ export function createHttpServer({ guard, app, hotRoutes = [] }: HttpServerOptio
     take(request, response);
   });
   server.on('clientError', answerBrokenRequest);
-  // No route upgrades: without a listener, Node would hand the request to the guard as a plain one; so it does.
-  return server;
+  return {
+    listen: (host, port) => listen(server, host, port),
+    close: async (drainMs) => {
+      const closed = new Promise<void>((done) => server.close(() => done()));
+      // Node counts a connection that has not asked for anything yet as busy, and would wait for it.
+      const cut = (): void => server.closeAllConnections();
+      onQuiet = () => setImmediate(cut);
+      if (inFlight === 0) cut();
+      const timer = setTimeout(cut, drainMs);
+      await closed;
+      clearTimeout(timer);
+    },
+  };
 }
 
 function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
@@ -78,6 +107,12 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void
   );
 }
 
+const overloaded = new LoftError(
+  503,
+  'overloaded',
+  `${MAX_IN_FLIGHT} requests are being answered already. Try again shortly.`,
+  { retryAfterSeconds: 1 },
+);
 const badHttp = new LoftError(400, 'bad_http', 'The request is not valid HTTP/1.1.');
 const brokenRequests: Record<string, LoftError> = {
   HPE_HEADER_OVERFLOW: new LoftError(
@@ -88,8 +123,7 @@ const brokenRequests: Record<string, LoftError> = {
   ERR_HTTP_REQUEST_TIMEOUT: new LoftError(408, 'request_too_slow', 'The request did not arrive in time.'),
 };
 
-/** Listens and answers the port. A taken port is a 409 with a way out. */
-export function listen(server: Server, host: string, port: number): Promise<number> {
+function listen(server: Server, host: string, port: number): Promise<number> {
   return new Promise((done, failed) => {
     const fail = (error: Error): void => {
       const code = systemCode(error);
@@ -113,13 +147,4 @@ export function listen(server: Server, host: string, port: number): Promise<numb
       done((server.address() as AddressInfo).port);
     });
   });
-}
-
-/** Takes no new request, waits for those under way, then cuts off what is left. */
-export async function closeHttpServer(server: Server, drainMs = DRAIN_MS): Promise<void> {
-  const closed = new Promise<void>((done) => server.close(() => done()));
-  server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), drainMs);
-  await closed;
-  clearTimeout(timer);
 }

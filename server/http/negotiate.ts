@@ -25,7 +25,7 @@ export function chooseFormat(request: IncomingMessage): FileFormat {
   let best: { format: FileFormat; quality: number } | undefined;
   for (const { format, type } of offered) {
     const names = [type, ...Object.keys(alternativeTypes).filter((name) => alternativeTypes[name] === format)];
-    const quality = Math.max(...names.map((name) => qualityOf(name, wanted)));
+    const quality = qualityOf(names, wanted);
     if (quality > 0 && quality > (best?.quality ?? 0)) best = { format, quality };
   }
   if (best) return best.format;
@@ -52,14 +52,13 @@ function readRange(text: string): MediaRange {
   return { type, quality: Number.isFinite(quality) ? quality : 0 };
 }
 
-/** The most exact range that names the type decides (RFC 9110). */
-function qualityOf(type: string, ranges: MediaRange[]): number {
-  const group = `${type.split('/', 1)[0]}/*`;
-  for (const name of [type, group, '*/*']) {
-    const found = ranges.find((range) => range.type === name);
-    if (found) return found.quality;
-  }
-  return 0;
+/** The most exact range that names the type, by any of its names, decides (RFC 9110). */
+function qualityOf(names: readonly string[], ranges: readonly MediaRange[]): number {
+  const exact = ranges.filter((range) => names.includes(range.type));
+  if (exact.length > 0) return Math.max(...exact.map((range) => range.quality));
+  const group = `${names[0]?.split('/', 1)[0]}/*`;
+  const found = ranges.find((range) => range.type === group) ?? ranges.find((range) => range.type === '*/*');
+  return found?.quality ?? 0;
 }
 
 /** The format of an uploaded body, by its Content-Type. Throws 415. */

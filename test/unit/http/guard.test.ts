@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { request as httpRequest, type IncomingMessage, type Server } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { routes } from '../../../contract/api';
 import { createGuard } from '../../../server/http/guard';
-import { closeHttpServer, createHttpServer, listen } from '../../../server/http/httpServer';
+import { createHttpServer, type HttpServer } from '../../../server/http/httpServer';
 import { JobTokens } from '../../../server/http/jobTokens';
 
 const TOKEN = 'a'.repeat(64);
@@ -18,7 +18,7 @@ interface Answer {
 
 describe('the guard, ahead of everything else on the HTTP server', () => {
   const jobTokens = new JobTokens();
-  let server: Server;
+  let server: HttpServer;
   let port: number;
   /** What got past the guard. */
   let reached: string[];
@@ -32,11 +32,11 @@ describe('the guard, ahead of everything else on the HTTP server', () => {
         request.resume().once('end', () => response.end('{}'));
       },
     });
-    port = await listen(server, '127.0.0.1', 0);
+    port = await server.listen('127.0.0.1', 0);
     for (const name of ['127.0.0.1', 'localhost']) hosts.add(`${name}:${port}`);
   });
   beforeEach(() => (reached = []));
-  after(() => closeHttpServer(server, 100));
+  after(() => server.close(100));
 
   function ask(path: string, headers: Record<string, string> = {}, method = 'GET', body?: string): Promise<Answer> {
     return new Promise((done, failed) => {

@@ -1,0 +1,63 @@
+import { planFiles } from '../../client/publishFiles';
+import type { Change } from '../../contract/api';
+import { EXIT, Misuse, readArguments, type Command } from '../command';
+import { count, printable } from '../output';
+
+export const planOptions = {
+  remove: { type: 'string', multiple: true },
+  promote: { type: 'boolean' },
+  'promote-service': { type: 'string', multiple: true },
+} as const;
+
+export const planOptionsHelp = [
+  '--remove NAME            also remove a view, view@v1, view:feature, entity:name or service:name (repeatable)',
+  '--promote                make staged versions current',
+  '--promote-service NAME   move a service to the current versions of what it reads (repeatable)',
+];
+
+export const plan: Command = {
+  name: 'plan',
+  usage: 'FILE…',
+  summary: 'Show what publishing definition files would change',
+  help: planOptionsHelp,
+  async run(argv, context) {
+    const { values, positionals } = readArguments(argv, planOptions);
+    if (positionals.length === 0 && !values.remove) throw new Misuse('expected at least one FILE');
+    const client = await context.connect();
+    const planned = await planFiles(client, positionals, changeOptions(values));
+    context.out.result(planned, [
+      ...describeChanges(planned.changes),
+      planned.changes.length === 0
+        ? `Nothing would change; the registry is at version ${planned.registryVersion}.`
+        : `${count(planned.changes.length, 'change')} to registry version ${planned.registryVersion}. Publish exactly this with --plan-hash ${planned.planHash}`,
+    ]);
+    return EXIT.done;
+  },
+};
+
+export function changeOptions(values: { remove?: string[]; promote?: boolean; 'promote-service'?: string[] }) {
+  const services = values['promote-service'];
+  return {
+    ...(values.remove ? { remove: values.remove } : {}),
+    ...(services ? { promote: { services } } : values.promote ? { promote: true } : {}),
+  };
+}
+
+export function describeChanges(changes: readonly Change[]): string[] {
+  return changes.flatMap((change) => {
+    const version = change.version === undefined ? '' : ` (version ${change.version})`;
+    const affects = [
+      ...change.affects.services.map((name) => `service ${name}`),
+      ...change.affects.trainingSets.map((name) => `training set ${name}`),
+    ];
+    return [
+      `${change.action} ${change.kind} ${change.name}${version}: ${change.class}`,
+      ...change.properties.map(({ path, old, new: next }) => `    ${path}: ${shown(old)} → ${shown(next)}`),
+      ...(affects.length > 0 ? [`    affects ${affects.join(', ')}`] : []),
+    ].map(printable);
+  });
+}
+
+function shown(value: unknown): string {
+  return value === undefined ? '(none)' : JSON.stringify(value);
+}

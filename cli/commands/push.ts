@@ -1,0 +1,43 @@
+import { dataTypes, type DataFormat } from '../../client/gatewayClient';
+import { typeOfFile } from '../../client/publishFiles';
+import { EXIT, Misuse, namedPositionals, readArguments, type Command } from '../command';
+import { count } from '../output';
+
+export const push: Command = {
+  name: 'push',
+  usage: 'VIEW FILE',
+  summary: 'Write rows of a CSV, NDJSON or Parquet file to a view (VIEW, or VIEW@v1)',
+  help: [
+    '--skip-bad-rows          take the good rows and count the rest; otherwise one bad row refuses all',
+    '--format csv|ndjson|parquet   of standard input, when FILE is -',
+    '--idempotency-key KEY    the same key again within 24 h answers as the first time did',
+  ],
+  async run(argv, context) {
+    const { values, positionals } = readArguments(argv, {
+      'skip-bad-rows': { type: 'boolean' },
+      format: { type: 'string' },
+      'idempotency-key': { type: 'string' },
+    });
+    const [view, file] = namedPositionals(positionals, 'VIEW', 'FILE');
+    const rows =
+      file === '-'
+        ? { stream: process.stdin, type: dataTypes[readFormat(values.format)] }
+        : { file, type: values.format === undefined ? typeOfFile(file) : dataTypes[readFormat(values.format)] };
+    const client = await context.connect();
+    const answer = await client.call('writeRows', {
+      params: { view },
+      query: values['skip-bad-rows'] ? { onError: 'skip' } : {},
+      rows,
+      ...(values['idempotency-key'] === undefined ? {} : { headers: { 'idempotency-key': values['idempotency-key'] } }),
+    });
+    context.out.result(answer, [
+      `${view}: ${count(answer.written, 'row')} written, ${answer.superseded} superseded, ${answer.rejected} rejected, ${count(answer.warned, 'warning')}`,
+    ]);
+    return EXIT.done;
+  },
+};
+
+export function readFormat(text: string | undefined): DataFormat {
+  if (text !== undefined && Object.hasOwn(dataTypes, text)) return text as DataFormat;
+  throw new Misuse(`--format takes csv, ndjson or parquet, found ${text ?? 'nothing'}`);
+}

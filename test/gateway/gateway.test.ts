@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { readFile, rm, stat } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { findGateway } from '../../client/discovery';
+import { LoftError } from '../../contract/errors';
+import { newDataDir, spawnGateway, startOwnGateway } from './support/gateway';
+
+const definitions = {
+  entities: [{ name: 'item', keys: { item: 'string' } }],
+  views: [{ name: 'facts', entity: 'item', features: { n: 'int64' } }],
+};
+
+describe('the gateway as a process', function () {
+  this.timeout(180_000);
+  let dataDir: string;
+  beforeEach(async () => (dataDir = await newDataDir()));
+  afterEach(() => rm(dataDir, { recursive: true, force: true }));
+
+  it('keeps what it answered through SIGKILL, and the next one takes its Postgres over', async () => {
+    const first = await spawnGateway(dataDir);
+    await first.client.call('publish', { body: { definitions } });
+    for (let n = 1; n <= 5; n++) {
+      await first.client.call('writeRows', {
+        params: { view: 'facts' },
+        rows: { json: { rows: [{ item: `i${n}`, n, event_timestamp: '2024-01-01T00:00:00Z' }] } },
+      });
+    }
+    assert.equal(await first.end('SIGKILL'), null);
+
+    const second = await spawnGateway(dataDir);
+    assert.notEqual(second.line.pid, first.line.pid);
+    assert.equal(second.token, first.token);
+    const read = await second.client.call('onlineGet', {
+      body: { features: ['facts:n'], entities: { item: ['i1', 'i2', 'i3', 'i4', 'i5', 'i6'] } },
+    });
+    assert.deepEqual(read.columns['n']?.values, [1, 2, 3, 4, 5, null]);
+    const page = await second.client.call('registry');
+    assert.ok(page.items.some((item) => item.kind === 'view' && item.view.name === 'facts'));
+    assert.equal(await second.end('SIGTERM'), 0);
+    assert.equal(existsSync(join(dataDir, 'gateway.json')), false);
+    assert.equal(existsSync(join(dataDir, 'postgres', 'postmaster.pid')), false, 'Postgres has ended too');
+  });
+
+  it('is one for each data folder: of two started at once, both print the same line', async () => {
+    const [one, two] = await Promise.all([spawnGateway(dataDir), spawnGateway(dataDir)]);
+    assert.deepEqual(one.line, two.line);
+    const first = one.line.pid === one.child.pid ? one : two;
+    const other = first === one ? two : one;
+    assert.equal(first.line.pid, first.child.pid);
+    assert.equal(await other.end(), 0);
+    const found = await findGateway(dataDir);
+    assert.equal(found?.url, first.line.url);
+    assert.equal(await first.end(), 0);
+    assert.equal(await findGateway(dataDir), undefined);
+  });
+
+  it('keeps its secrets to its owner', async () => {
+    const { gateway, client } = await startOwnGateway({ dataDir });
+    try {
+      assert.equal((await stat(dataDir)).mode & 0o777, 0o700);
+      for (const file of ['gateway.json', 'token', 'postgres.json', 'logs/gateway.log'])
+        assert.equal((await stat(join(dataDir, file))).mode & 0o077, 0, file);
+      const discovery = await readFile(join(dataDir, 'gateway.json'), 'utf8');
+      assert.ok(!discovery.includes(gateway.token));
+    } finally {
+      client.close();
+      await gateway.close();
+    }
+  });
+
+  it('ends within seconds though a client follows its changes and another is silent', async () => {
+    const { gateway, client } = await startOwnGateway({ dataDir });
+    const stream = await client.events('changes', {});
+    const silent = connect(Number(new URL(gateway.url).port), '127.0.0.1');
+    await once(silent, 'connect');
+    const started = Date.now();
+    await Promise.all([gateway.close(), once(stream.resume(), 'close')]);
+    assert.ok(Date.now() - started < 8_000, `${Date.now() - started} ms`);
+    silent.destroy();
+    client.close();
+    await assert.rejects(client.call('health'), (error) => error instanceof LoftError && error.code === 'gateway_away');
+  });
+
+  it('says which port is taken, and closes again what it had opened', async () => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    await new Promise((done) => taken.once('listening', done));
+    const { port } = taken.address() as { port: number };
+    await assert.rejects(
+      startOwnGateway({ dataDir, port }),
+      (error) => error instanceof LoftError && error.code === 'port_taken' && error.detail.includes(String(port)),
+    );
+    taken.close();
+    assert.equal(existsSync(join(dataDir, 'postgres', 'postmaster.pid')), false);
+    const { gateway, client } = await startOwnGateway({ dataDir });
+    client.close();
+    await gateway.close();
+  });
+
+  it('says so when its Postgres can’t be reached', async () => {
+    await assert.rejects(
+      startOwnGateway({ dataDir, postgres: 'postgres://nobody@127.0.0.1:1/none' }),
+      (error) => error instanceof LoftError && error.code === 'online_store_away',
+    );
+  });
+});
