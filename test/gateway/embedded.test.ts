@@ -5,7 +5,6 @@ import { chmod, chown, mkdir, rename, rm, symlink, writeFile } from 'node:fs/pro
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client } from 'pg';
 import { LoftError } from '../../contract/errors';
 import { openDataFolder } from '../../server/dataFolder';
 import { startCluster, stopLeftCluster, type EmbeddedPostgres } from '../../server/postgres/embedded/cluster';
@@ -31,6 +30,7 @@ describe('the data folder’s own Postgres', () => {
   let scratch: Awaited<ReturnType<typeof scratchFolder>>;
   let dir: string;
   const programs: Program[] = [];
+  const clusters: EmbeddedPostgres[] = [];
   const log: string[] = [];
 
   before(async () => {
@@ -46,6 +46,7 @@ describe('the data folder’s own Postgres', () => {
     log.length = 0;
   });
   afterEach(async () => {
+    for (const cluster of clusters.splice(0)) await cluster.stop();
     for (const program of programs.splice(0)) await program.kill();
     const { pid } = parsePostmasterFile(existsSync(pidFile()) ? readFileSync(pidFile(), 'utf8') : '');
     if (pid > 1 && pid !== process.pid && (await isRunning(pid))) {
@@ -61,11 +62,13 @@ describe('the data folder’s own Postgres', () => {
   const copyTemplate = (path = dir) => cpSync(join(template.path, 'data'), path, { recursive: true });
 
   async function start(path = dir): Promise<EmbeddedPostgres> {
-    return startCluster(await openDataFolder(path), (line) => log.push(line));
+    const cluster = await startCluster(await openDataFolder(path), (line) => log.push(line));
+    clusters.push(cluster);
+    return cluster;
   }
 
   async function ask(cluster: EmbeddedPostgres, sql: string): Promise<unknown> {
-    const client = new Client(cluster.connectionOptions);
+    const client = new ProvenClient(cluster.connectionOptions);
     await client.connect();
     try {
       const { rows } = await client.query<Record<string, unknown>>({ text: sql });
@@ -87,9 +90,10 @@ describe('the data folder’s own Postgres', () => {
       if (typeof answer['log'] === 'string') said.push(answer['log']);
       else if (answer['failed'] !== undefined) throw new Error(JSON.stringify(answer['failed']));
       else {
-        const { pid, ...connectionOptions } = answer['running'] as EmbeddedPostgres['connectionOptions'] & {
+        const { pid, ...told } = answer['running'] as EmbeddedPostgres['connectionOptions'] & {
           pid: number;
         };
+        const connectionOptions = { ...told, Client: ProvenClient };
         return { program, said, cluster: { pid, connectionOptions, stop: () => Promise.resolve() } };
       }
     }
@@ -270,7 +274,7 @@ describe('the data folder’s own Postgres', () => {
 
     it('is taken over: same process, data intact, the old gateway’s sessions gone', async () => {
       const { program, cluster: old } = await hold();
-      const client = new Client(old.connectionOptions);
+      const client = new ProvenClient(old.connectionOptions);
       client.on('error', () => undefined);
       await client.connect();
       await client.query('INSERT INTO kept VALUES (1)');
@@ -326,7 +330,7 @@ describe('the data folder’s own Postgres', () => {
 
     it('and was killed too, with a session still at work, does not keep a new one from starting', async () => {
       const { program, cluster: old } = await hold();
-      const client = new Client(old.connectionOptions);
+      const client = new ProvenClient(old.connectionOptions);
       client.on('error', () => undefined);
       await client.connect();
       // A session that computes does not notice that its postmaster is gone.

@@ -19,13 +19,22 @@ import { resetPassword } from './password';
 import { startPostmaster, stopPostmaster, type Postmaster, type PostmasterPlan } from './postmaster';
 import { readPostmasterFile } from './postmasterFile';
 import { isPostmaster } from './processes';
+import { ProvenClient } from './provenClient';
 import { ensureDatabase, sqlState, WRONG_PASSWORD } from './session';
 import { settingsText } from './settings';
 import { clearAfterCrash, takeOver } from './takeOver';
 
 /** The data folder's own Postgres, running. */
 export interface EmbeddedPostgres {
-  readonly connectionOptions: { host: string; port: number; user: string; password: string; database: string };
+  readonly connectionOptions: {
+    host: string;
+    port: number;
+    user: string;
+    password: string;
+    database: string;
+    /** For pools too: pg's own client would give the password to whoever listens on the port. */
+    Client: typeof ProvenClient;
+  };
   /** Of the postmaster that runs now. */
   readonly pid: number;
   /** Shuts down in order, at worst as in a power cut. Afterwards the data folder is at rest. */
@@ -139,7 +148,10 @@ class SupervisedCluster implements EmbeddedPostgres {
     private readonly log: (line: string) => void,
   ) {
     this.#postmaster = postmaster;
-    this.connectionOptions = { host: HOST, port: file.port, user: USER, password: file.password, database: DATABASE };
+    this.connectionOptions = {
+      ...{ host: HOST, port: file.port, user: USER, password: file.password, database: DATABASE },
+      Client: ProvenClient,
+    };
     this.#supervision = this.#supervise();
   }
 

@@ -120,7 +120,7 @@ async function tryPort(
       }
       if (signal?.aborted) {
         if (child.pid !== undefined) await stopPostmaster(binaries, child.pid);
-        throw new LoftError(503, 'stopping', 'The embedded Postgres was stopped while it started.');
+        signal.throwIfAborted();
       }
       await Promise.race([ended, delay(READY_POLL_MS)]);
     }
