@@ -23,9 +23,9 @@ export function checkNode() {
 
 /** Brings node_modules to what package-lock.json says; says nothing and takes milliseconds when it is. */
 export async function installNodeModules() {
-  if (nodeModulesMatchLock()) return;
+  if (missingPackages().length === 0) return;
   await withLock('node_modules', async () => {
-    if (nodeModulesMatchLock()) return;
+    if (missingPackages().length === 0) return;
     say('npm packages: installing (about 260 MB) …');
     const [command, ...args] = npmCommand();
     // No install script runs: none is needed, and npm 10 and 11 then do the same.
@@ -36,25 +36,42 @@ export async function installNodeModules() {
       timeoutMs: NPM_CI_TIMEOUT_MS,
     });
     if (result.code !== 0) throw failureOf('npm ci', result);
+    const missing = missingPackages();
+    if (missing.length > 0) {
+      throw new SetupError(
+        `npm ci ended without an error, but did not install ${missing.join(', ')}.`,
+        'The most likely cause is a full disk: see that about 2 GB are free, then run the same command again.',
+      );
+    }
     say(`npm packages: installed in ${result.seconds.toFixed(0)} s`);
   });
 }
 
 /**
- * npm writes node_modules/.package-lock.json last, so it tells a finished install from a killed one. Whoever installed,
- * it must name the versions of package-lock.json (but for packages of other platforms), and their folders be there.
+ * What of package-lock.json is not in node_modules. npm writes node_modules/.package-lock.json last, so it tells a finished
+ * install from a killed one, whoever installed; a finished one can still lack packages: npm ends well without an optional
+ * package, such as one with this platform's binaries, when there is no room for it.
  */
-function nodeModulesMatchLock() {
+function missingPackages() {
   const installedFile = join(ROOT, 'node_modules', '.package-lock.json');
-  if (!existsSync(installedFile)) return false;
   const wanted = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')).packages;
-  const installed = JSON.parse(readFileSync(installedFile, 'utf8')).packages;
-  return (
-    Object.entries(wanted).every(
-      ([path, { version, optional }]) =>
-        path === '' || (path in installed ? installed[path].version === version : optional),
-    ) && Object.keys(installed).every((path) => path in wanted && existsSync(join(ROOT, path)))
-  );
+  const installed = existsSync(installedFile) ? JSON.parse(readFileSync(installedFile, 'utf8')).packages : {};
+  return Object.entries(wanted)
+    .filter(
+      ([path, { optional, ...rest }]) => path !== '' && (!optional || path in installed || isForThisPlatform(rest)),
+    )
+    .filter(([path, { version }]) => installed[path]?.version !== version || !existsSync(join(ROOT, path)))
+    .map(([path]) => path);
+}
+
+function isForThisPlatform({ os, cpu, libc }) {
+  if (os === undefined && cpu === undefined) return false;
+  const fits = (wanted, own) => wanted === undefined || wanted.includes(own);
+  return fits(os, process.platform) && fits(cpu, process.arch) && (libc === undefined || fits(libc, ownLibc()));
+}
+
+function ownLibc() {
+  return process.report.getReport().header.glibcVersionRuntime === undefined ? 'musl' : 'glibc';
 }
 
 /** Under `npm start` the npm that runs us, else the one on the PATH. */
