@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { CHALLENGE_HEADER, PROOF_HEADER, type ServeLine } from '../contract/discovery';
@@ -80,9 +81,16 @@ export async function readServeArguments(argv: string[], env = process.env): Pro
     dataDir: data,
     host,
     port,
-    python: values.python ?? env['FEATURELOFT_PYTHON'] ?? (process.platform === 'win32' ? 'python' : 'python3'),
+    python: pythonPath(
+      values.python ?? env['FEATURELOFT_PYTHON'] ?? (process.platform === 'win32' ? 'python' : 'python3'),
+    ),
     ...(postgres === undefined ? {} : { postgres }),
   };
+}
+
+/** A job runs in a folder of its own, so a relative path must be taken from here. A bare name is looked for on the PATH. */
+function pythonPath(python: string): string {
+  return /[\\/]/.test(python) ? resolve(python) : python;
 }
 
 /** Everybody on the machine can read a command line: a password comes in by the environment or a file. */

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { ensureGateway, findGateway, stopGateway } from '../../client/discovery';
 import { GatewayClient } from '../../client/gatewayClient';
 import { runSample, type SampleStep } from '../../client/sample';
@@ -20,7 +20,8 @@ export const sample: Command = {
     const { values, positionals } = readArguments(argv, { once: { type: 'boolean' }, python: { type: 'string' } });
     namedPositionals(positionals);
     const { out, dataDir } = context;
-    const python = values.python ?? process.env['FEATURELOFT_PYTHON'] ?? 'python3';
+    const given = values.python ?? process.env['FEATURELOFT_PYTHON'] ?? 'python3';
+    const python = /[\\/]/.test(given) ? resolve(given) : given;
     const running = await findGateway(dataDir);
     out.progress('starting the gateway …');
     const gateway =

@@ -198,7 +198,7 @@ async function writeResult(
     const features = [...new Set(picked.map((one) => `h.${quoteName(one.feature)}`))];
     return [
       `LEFT JOIN (SELECT ${['w.rn', 'w.ets', ...features].join(', ')}
-         FROM ${view.winners} w JOIN ${view.history} h ON w.seq = h.write_seq) g${index} ON s.rn = g${index}.rn`,
+         FROM ${view.winners} w JOIN (FROM ${view.history}) h ON w.seq = h.write_seq) g${index} ON s.rn = g${index}.rn`,
     ];
   });
   await session.run(
