@@ -39,7 +39,7 @@ export async function installNodeModules() {
     const missing = missingPackages();
     if (missing.length > 0) {
       throw new SetupError(
-        `npm ci ended without an error, but did not install ${missing.join(', ')}.`,
+        `npm ci ended without an error, but did not install ${missing.length} packages, such as ${missing[0]}.`,
         'The most likely cause is a full disk: see that about 2 GB are free, then run the same command again.',
       );
     }
