@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import type { OnlineAnswer } from '../../contract/api';
+import { openReadPool } from '../../server/online/readPool';
+import { readOnline } from '../../server/online/read';
+import { writeRows } from '../../server/online/write';
+import { RegistryCache } from '../../server/registry/cache';
+import { ndjsonRowsOf, onlineStore, type OnlineStore } from './support/onlineStore';
+
+/** The view with so many features. */
+const definitions = (features: number) => ({
+  entities: [{ name: 'e', keys: { k: 'int32' } }],
+  views: [
+    {
+      name: 'v',
+      entity: 'e',
+      features: Object.fromEntries(Array.from({ length: features }, (_, n) => [`f${n}`, 'int64'])),
+    },
+  ],
+});
+const event = '2024-01-01T00:00:00Z';
+
+describe('a registry that moves while rows are written and read', () => {
+  let store: OnlineStore;
+  before(async () => {
+    store = await onlineStore();
+    await store.publish(definitions(1));
+  });
+  after(() => store.drop());
+
+  it('neither fails nor misleads a writer or a reader: each uses the columns of its moment', async function () {
+    this.timeout(60_000);
+    const last = 12;
+    let published = 1;
+    let over = false;
+    const publisher = async (): Promise<void> => {
+      for (let features = 2; features <= last; features++) {
+        await store.publish(definitions(features));
+        published = features;
+      }
+      over = true;
+    };
+    let [written, calls] = [0, 0];
+    const writer = async (large: boolean): Promise<void> => {
+      for (let call = 0; !over || call < 3; call++) {
+        // What was answered before a request is what the request must see.
+        const known = published;
+        const row = (k: number): string => JSON.stringify({ k, event_timestamp: event, [`f${known - 1}`]: known });
+        const rows = Array.from({ length: large ? 1_500 : 3 }, (_, k) => row(k));
+        written += (await store.push('v', ndjsonRowsOf(rows))).written;
+        calls++;
+      }
+    };
+    const reader = async (): Promise<void> => {
+      for (let call = 0; !over || call < 3; call++) {
+        const known = published;
+        const columns = await store.get([`v:f${known - 1}`], { k: [0, 1, 99_999] });
+        assert.equal(columns[`f${known - 1}`]?.statuses[2], 'NOT_FOUND');
+        calls++;
+      }
+    };
+    await Promise.all([publisher(), writer(false), writer(false), writer(true), reader(), reader()]);
+    assert.ok(calls > 20);
+    assert.ok(written > 0);
+  });
+
+  it('lets a read after an answered write see it, through any gateway', async () => {
+    const { db, connection } = store.database;
+    const reads = openReadPool(connection, { max: 2 });
+    const other = { db, reads, registry: new RegistryCache(db), gateway: 'other' };
+    await other.registry.reload();
+    try {
+      for (let value = 1; value <= 40; value++) {
+        const time = `2024-01-02T00:00:${String(value).padStart(2, '0')}Z`;
+        const rows = ndjsonRowsOf([JSON.stringify({ k: 5, f0: value, event_timestamp: time })]);
+        const [here, there] = value % 2 ? [store, other] : [other, store];
+        await writeRows(here, { view: 'v', rows, onError: 'reject' });
+        const text = await readOnline(there, { features: ['v:f0'], entities: { k: [5] } });
+        assert.equal((JSON.parse(text) as OnlineAnswer).columns['f0']?.values[0], value);
+      }
+    } finally {
+      await reads.end();
+    }
+  });
+
+  it('finds a view, and a version, that another gateway published a moment ago', async () => {
+    const added = definitions(12);
+    added.views.push({ name: 'w', entity: 'e', features: { g: 'int64' } });
+    await store.publish(added);
+    assert.equal(
+      (await store.push('w', ndjsonRowsOf([JSON.stringify({ k: 1, g: 2, event_timestamp: event })]))).written,
+      1,
+    );
+    await store.publish({
+      entities: added.entities,
+      views: [{ name: 'x', entity: 'e', features: { h: 'int64' } }],
+    });
+    assert.deepEqual((await store.get(['x:h', 'w:g'], { k: [1] }))['g']?.values, [2]);
+  });
+});
