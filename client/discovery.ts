@@ -165,7 +165,7 @@ async function proveStarted(dir: string, served: ServeLine): Promise<FoundGatewa
   throw new LoftError(
     503,
     'gateway_not_answering',
-    `Process ${served.pid} holds the data folder ${dir} but does not answer on ${served.url}. Stop it with "featureloft stop", or end that process, and try again.`,
+    `Process ${served.pid} holds the data folder ${dir} but does not answer on ${served.url}. End that process and try again.`,
   );
 }
 

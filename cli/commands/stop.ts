@@ -1,4 +1,5 @@
 import { findGateway, stopGateway } from '../../client/discovery';
+import { stopLeftCluster } from '../../server/postgres/embedded/cluster';
 import { EXIT, namedPositionals, readArguments, type Command } from '../command';
 
 export const stop: Command = {
@@ -11,8 +12,11 @@ export const stop: Command = {
     namedPositionals(positionals);
     const found = await findGateway(context.dataDir);
     if (found) await stopGateway(found);
-    context.out.result({ stopped: found?.pid ?? null }, [
+    // One that was killed leaves its Postgres running.
+    const left = found ? undefined : await stopLeftCluster(context.dataDir);
+    context.out.result({ stopped: found?.pid ?? null, stoppedPostgres: left?.pid ?? null }, [
       found ? `The gateway (process ${found.pid}) has ended.` : `No gateway runs on ${context.dataDir}.`,
+      ...(left ? [`The Postgres that a killed one left running (process ${left.pid}) has ended.`] : []),
     ]);
     return EXIT.done;
   },

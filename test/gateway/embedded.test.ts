@@ -346,11 +346,11 @@ describe('the data folder’s own Postgres', () => {
     });
 
     it('is stopped where no new gateway is wanted', async () => {
-      const folder = await openDataFolder(dir);
-      assert.equal(await stopLeftCluster(folder), undefined);
+      assert.equal(await stopLeftCluster(dir), undefined);
       const { program, cluster: old } = await hold();
+      await assert.rejects(stopLeftCluster(dir), /gateway_not_answering/);
       await program.kill();
-      assert.deepEqual(await stopLeftCluster(folder), { pid: old.pid });
+      assert.deepEqual(await stopLeftCluster(dir), { pid: old.pid });
       assert.equal(await isRunning(old.pid), false);
       assert.equal(existsSync(pidFile()), false);
     });

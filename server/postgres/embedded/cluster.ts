@@ -1,7 +1,11 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { DataFolder } from '../../dataFolder';
+import { LoftError } from '../../../contract/errors';
+import { openDataFolder, type DataFolder } from '../../dataFolder';
+import { readOwnDiscovery } from '../../discoveryFile';
 import { fileError } from '../../fileErrors';
+import { acquireLock } from '../../lock';
 import { choosePostgresAccount, giveTo } from './account';
 import { binary, findBinaries } from './binaries';
 import {
@@ -124,12 +128,30 @@ async function openDatabase(
   }
 }
 
-/** Stops a server that outlived its gateway, where no new gateway is wanted. Only for the holder of the folder's lock. */
-export async function stopLeftCluster(folder: DataFolder): Promise<{ pid: number } | undefined> {
-  const found = await readPostmasterFile(folder.postgresDir);
-  if (!found || !(await isPostmaster(found.pid, folder.postgresDir, found.startedAt))) return undefined;
-  await stopPostmaster(await findBinaries(await clusterVersion(folder)), found.pid);
-  return { pid: found.pid };
+/**
+ * Stops a server that outlived its gateway, where no new gateway is wanted. `undefined` when there is none. Throws LoftError 503
+ * `gateway_not_answering` while a gateway holds the folder.
+ */
+export async function stopLeftCluster(dir: string): Promise<{ pid: number } | undefined> {
+  if (!existsSync(dir)) return undefined;
+  const folder = await openDataFolder(dir);
+  const lock = await acquireLock(folder.dir);
+  if (!lock) {
+    const pid = (await readOwnDiscovery(folder))?.pid;
+    throw new LoftError(
+      503,
+      'gateway_not_answering',
+      `A gateway holds the data folder ${folder.dir} but does not answer. It may be starting; else end its process${pid ? ` (${pid}, if it is still that one)` : ''}.`,
+    );
+  }
+  try {
+    const found = await readPostmasterFile(folder.postgresDir);
+    if (!found || !(await isPostmaster(found.pid, folder.postgresDir, found.startedAt))) return undefined;
+    await stopPostmaster(await findBinaries(await clusterVersion(folder)), found.pid);
+    return { pid: found.pid };
+  } finally {
+    await lock.release();
+  }
 }
 
 const FIRST_RESTART_DELAY_MS = 250;
