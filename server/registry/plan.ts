@@ -3,6 +3,7 @@ import type { Change } from '../../contract/api';
 import { canonicalJson } from '../../contract/canonical';
 import type { Definitions, EntityDefinition, ServiceDefinition, ViewDefinition } from '../../contract/definitions';
 import { LoftError, type Problem } from '../../contract/errors';
+import { FormError } from '../../contract/formError';
 import { printJson } from '../../contract/json';
 import {
   formatFeatureRef,
@@ -28,6 +29,7 @@ import {
 import { currentVersion } from './resolve';
 import type { RegistrySnapshot, Service, ViewVersion } from './snapshot';
 import { addColumns, createTable, trashTable } from './tables';
+import { viewProblems } from './viewProblems';
 
 export interface ChangeRequest {
   definitions: Definitions;
@@ -217,7 +219,8 @@ class Planner {
     try {
       return parse(text);
     } catch (error) {
-      this.problem(path, 'bad_reference', text, messageOf(error));
+      if (!(error instanceof FormError)) throw error;
+      this.problem(path, 'bad_reference', text, error.expected);
       return undefined;
     }
   }
@@ -353,13 +356,6 @@ class Planner {
   // --- views ------------------------------------------------------------------------------------------------------
 
   private planView(written: ViewDefinition, path: string): void {
-    if (written.source !== undefined && 'file' in written.source)
-      this.problem(
-        `${path}.source.file`,
-        'file_source',
-        written.source.file,
-        'source: {dataset: name}; upload the file as a dataset first (the featureloft client does both)',
-      );
     const definition = normalView(written);
     const entity = this.entities.get(definition.entity);
     if (entity === undefined || this.removals.entities.has(definition.entity)) {
@@ -375,14 +371,7 @@ class Planner {
     const versions = this.views.get(definition.name);
     const base = written.version === undefined ? currentVersion(versions ?? new Map()) : versions?.get(written.version);
     const keys = base !== undefined && !base.current ? base.entity.keys : entity.keys;
-    for (const { name } of keys)
-      if (definition.features.some((feature) => feature.name === name))
-        this.problem(
-          `${path}.features.${name}`,
-          'feature_named_as_key',
-          name,
-          `another name: ${name} is a key of entity ${entity.name}`,
-        );
+    this.problems.push(...viewProblems(definition, keys, path));
     if (base === undefined) this.planNewVersion(definition, entity, written.version, path);
     else this.planChangedVersion(base, definition, { ...entity, keys }, written.version !== undefined, path);
   }
@@ -563,7 +552,8 @@ class Planner {
     try {
       outputColumns(resolved, false);
     } catch (error) {
-      this.problem(`${path}.features`, 'duplicate', undefined, messageOf(error));
+      if (!(error instanceof TypeError)) throw error;
+      this.problem(`${path}.features`, 'duplicate', undefined, error.message);
       return;
     }
     const service: Service = { definition, resolved };
@@ -663,10 +653,6 @@ function nothingElse(): Pick<Change, 'properties' | 'affects' | 'sql'> {
 
 function anA(kind: string): string {
   return kind === 'entity' ? 'an entity' : `a ${kind}`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function refusal(problems: Problem[]): LoftError {

@@ -1,4 +1,5 @@
 import { LoftError, type Problem } from '../../contract/errors';
+import { FormError } from '../../contract/formError';
 import { formatFeatureRef, outputColumns, parseFeatureRef, parseViewRef } from '../../contract/references';
 import type { FeatureReference, ViewReference } from '../../contract/references';
 import { didYouMean } from './nearNames';
@@ -60,10 +61,10 @@ function resolveEach<Reference>(
   throw new LoftError(status, first.code, `${first.expected ?? ''}${more}`, { problems });
 }
 
-/** Reference texts are refused with a TypeError that holds the words. */
+/** Reference texts are refused with a FormError that holds the words. */
 function asRefusal(error: unknown): LoftError {
   if (error instanceof LoftError) return error;
-  if (error instanceof TypeError) return new LoftError(422, 'bad_reference', error.message);
+  if (error instanceof FormError) return new LoftError(422, 'bad_reference', error.message);
   throw error;
 }
 
@@ -101,7 +102,7 @@ export function resolveView(snapshot: RegistrySnapshot, text: string): ViewVersi
   );
 }
 
-/** What `parse` of contract/references.ts refuses with a TypeError becomes LoftError 422 `bad_reference`. */
+/** What `parse` of contract/references.ts refuses becomes LoftError 422 `bad_reference`. */
 export function refuseBadReference<Ref extends ViewReference>(parse: () => Ref): Ref {
   try {
     return parse();
