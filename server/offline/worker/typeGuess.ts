@@ -18,7 +18,7 @@ const forms: readonly { type: string; words: string; trouble(text: string): stri
   {
     type: 'bool',
     words: 'every value is true or false',
-    trouble: (text) => (/^(?:true|false)$/i.test(text) ? undefined : 'is neither true nor false'),
+    trouble: (text) => (/^(?:true|false)$/i.test(text) ? undefined : 'is no truth value'),
   },
   { type: 'int64', words: 'every value is a whole number', trouble: integerTrouble },
   { type: 'float64', words: 'every value is a number', trouble: floatTrouble },
@@ -38,30 +38,30 @@ const forms: readonly { type: string; words: string; trouble(text: string): stri
 /** Guesses a column's type from every one of its values, so that one odd row at the end can't be cut to fit. */
 export class TypeGuess {
   private left = [...forms];
-  private last: { type: string; text: string; trouble: string; row: number } | undefined;
+  private last = { text: '', trouble: '', row: 0 };
   private seen = 0;
 
   /** `row` counts from 0. */
   see(text: string, row: number): void {
     this.seen++;
+    let said: string | undefined;
     for (let at = 0; at < this.left.length;) {
-      const form = this.left[at];
-      const trouble = form?.trouble(text);
-      if (form && trouble !== undefined) {
-        // The failure that matters is that of the form which held on longest.
-        if (this.seen > 1 || trouble.length > (this.last?.trouble.length ?? 0) || this.last === undefined) {
-          this.last = { type: form.type, text, trouble, row };
-        }
+      const trouble = this.left[at]?.trouble(text);
+      if (trouble === undefined) at++;
+      else {
         this.left.splice(at, 1);
-      } else at++;
+        // A near miss says more than "is no …", and that of the wider type more than that of the narrower.
+        if (said === undefined || !trouble.startsWith('is no ')) said = trouble;
+      }
     }
+    if (said !== undefined) this.last = { text, trouble: said, row };
   }
 
   guess(): GuessedType {
     const [form] = this.left;
     if (this.seen === 0) return { type: 'string', reason: 'has no value to tell its type by' };
     if (form) return { type: form.type, reason: form.words };
-    const { text, trouble, row } = this.last ?? { text: '', trouble: '', row: 0 };
+    const { text, trouble, row } = this.last;
     return { type: 'string', reason: `text: ${JSON.stringify(cut(text))} (row ${row + 1}) ${trouble}` };
   }
 }
@@ -97,7 +97,7 @@ function timeTrouble(text: string): string | undefined {
     return undefined;
   } catch (error) {
     if (!(error instanceof CellError)) throw error;
-    return error.code === 'too_precise' ? 'is a time finer than microseconds' : 'is no valid time';
+    return error.code === 'too_precise' ? 'is a time finer than microseconds' : 'is not a valid time';
   }
 }
 
