@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ROOT } from './setup/checkout.mjs';
 import { run } from './setup/process.mjs';
 import { VENV_PYTHON } from './setup/python.mjs';
-import { main, say, SetupError } from './setup/report.mjs';
+import { lineSayer, main, say, SetupError } from './setup/report.mjs';
 import { setup } from './setup/setup.mjs';
 
 /** The sample takes about a minute at first; the steps inside have time-outs of their own and say more. */
@@ -14,7 +14,7 @@ await main(async () => {
   await setup();
   say('set-up: ready');
   const args = [join(ROOT, 'dist', 'cli.js'), 'sample', '--python', VENV_PYTHON, ...process.argv.slice(2)];
-  const { code, timedOut } = await run(process.execPath, args, { timeoutMs: SAMPLE_TIMEOUT_MS, show: true });
+  const { code, timedOut } = await run(process.execPath, args, { timeoutMs: SAMPLE_TIMEOUT_MS, show: lineSayer() });
   if (timedOut) {
     throw new SetupError(
       `The sample did not end within ${SAMPLE_TIMEOUT_MS / 60_000} minutes.`,

@@ -8,15 +8,16 @@ const WINDOWS = process.platform === 'win32';
 /** What a process that ended may still have in its pipes is awaited this long: a grandchild can hold them open for ever. */
 const DRAIN_MS = 500;
 const KILL_AFTER_TERM_MS = 3_000;
+const KEPT_OUTPUT = 100_000;
 const running = new Set();
 
 /**
  * Runs a command without a terminal's input, to its end or to its time-out.
- * `show` passes its output on as it comes; the output is returned in any case (its last 4 MB).
+ * `show` gets its output in pieces as it comes; the end of it is returned in any case.
  * Returns { code, timedOut, output, seconds } with a shell's codes: 127 for a command that cannot be started, 128 + n after
  * signal n; null when the whole group was killed.
  */
-export function run(command, args, { cwd, env, timeoutMs = 0, show = false } = {}) {
+export function run(command, args, { cwd, env, timeoutMs = 0, show } = {}) {
   return new Promise((resolve) => {
     const started = Date.now();
     const child = spawn(process.execPath, [SUPERVISOR, command, ...args], {
@@ -37,12 +38,12 @@ export function run(command, args, { cwd, env, timeoutMs = 0, show = false } = {
         lastTimer = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), KILL_AFTER_TERM_MS);
       }, timeoutMs);
     let lastTimer;
-    const collect = (target) => (chunk) => {
-      output = (output + chunk).slice(-4_000_000);
-      if (show) target.write(chunk);
+    const collect = (chunk) => {
+      output = (output + chunk).slice(-KEPT_OUTPUT);
+      show?.(chunk);
     };
-    child.stdout.setEncoding('utf8').on('data', collect(process.stdout));
-    child.stderr.setEncoding('utf8').on('data', collect(process.stderr));
+    child.stdout.setEncoding('utf8').on('data', collect);
+    child.stderr.setEncoding('utf8').on('data', collect);
     let settled = false;
     const settle = (code) => {
       if (settled) return;

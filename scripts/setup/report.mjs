@@ -6,6 +6,16 @@ export function say(line) {
   process.stdout.write(`${seconds} s  ${line}\n`);
 }
 
+/** Takes text in pieces and says it line by line. */
+export function lineSayer() {
+  let open = '';
+  return (text) => {
+    const lines = (open + text).split('\n');
+    open = lines.pop();
+    for (const line of lines) say(line);
+  };
+}
+
 /** A failure that its user can mend: what is wrong, and the way out. */
 export class SetupError extends Error {
   constructor(message, wayOut) {

@@ -48,7 +48,7 @@ async function runSuite(name, timeoutMs, describe) {
   const { code, timedOut } = await run(command, args, {
     cwd: ROOT,
     timeoutMs,
-    show: true,
+    show: (text) => process.stdout.write(text),
     env: { ...env, TMPDIR: folder, TEMP: folder, TMP: folder },
   });
   const results = existsSync(join(folder, 'results')) ? read() : { passed: 0, failed: 0, skipped: 0 };
