@@ -34,7 +34,7 @@ export interface PlannedColumn extends TypedColumn {
 }
 
 /** Before the views in a result row: registry version, time of the statement, the key's number from 1. */
-export const FIRST_VIEW_COLUMN = 3;
+const FIRST_VIEW_COLUMN = 3;
 
 const MAX_PLANS = 500;
 const known = new WeakMap<RegistrySnapshot, Map<string, ReadPlan>>();

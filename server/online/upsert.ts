@@ -8,7 +8,7 @@ import { MAX_CHUNK_ROWS } from './outboxChunk';
 export const FUTURE_TOLERANCE = `interval '5 minutes'`;
 
 /** `c0`, `c1`, …: columns of an input by their place in `writeColumns`, so that no feature's name can clash with ours. */
-export function inputColumn(index: number): string {
+function inputColumn(index: number): string {
   return `c${index}`;
 }
 
@@ -17,7 +17,7 @@ export function inputColumn(index: number): string {
  * the greatest triple of each entity replaces the stored row if it is greater than that row's. Entities are taken in the
  * order of their keys, so that two writers wait for each other rather than deadlock.
  */
-export function upsertSql(view: ViewVersion, from: string): string {
+function upsertSql(view: ViewVersion, from: string): string {
   const { list, event, created } = writeColumns(view);
   const keys = list.flatMap(({ role }, index) => (role === 'key' ? [index] : []));
   const others = [...list.keys()].filter((index) => !keys.includes(index));

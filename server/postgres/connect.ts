@@ -20,6 +20,8 @@ export interface PoolOptions {
   applicationName?: string;
   /** A statement that takes longer is cancelled; a bulk load sets its own with SET LOCAL. */
   statementTimeoutMs?: number;
+  /** Settings of Postgres that each connection has from its start, by name; values without spaces. */
+  settings?: Readonly<Record<string, string>>;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -52,8 +54,11 @@ export function newClient(connection: ConnectionOptions, applicationName?: strin
  * are. The caller ends it.
  */
 export function openPool(connection: ConnectionOptions, options: PoolOptions): Db {
+  const config = connectionConfig(connection, options.applicationName);
+  const settings = Object.entries(options.settings ?? {}).map(([name, value]) => ` -c ${name}=${value}`);
   const pool = new Pool({
-    ...connectionConfig(connection, options.applicationName),
+    ...config,
+    options: `${config.options}${settings.join('')}`,
     max: options.max,
     statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,

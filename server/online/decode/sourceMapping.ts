@@ -6,7 +6,7 @@ import { writeColumns, type WriteColumn } from '../cellBatch';
 import { isRequired, shownName, unknownColumn } from './rowCells';
 
 /** The name that the view's source gives a column in its files; undefined when it says nothing about it. */
-export function sourceName(view: ViewVersion, column: WriteColumn): string | undefined {
+function sourceName(view: ViewVersion, column: WriteColumn): string | undefined {
   const source = view.definition.source;
   if (column.role === 'event') return source?.event_timestamp;
   if (column.role === 'created') return source?.created_timestamp;
