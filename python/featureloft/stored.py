@@ -102,9 +102,17 @@ class TrainingSet(Table):
     @property
     def labels(self) -> list[str]:
         """The spine's columns that were named as labels."""
-        recipe = self.info.get("recipe")
-        found = self.info.get("labels", recipe.get("labels") if isinstance(recipe, Mapping) else None)
-        return [str(label) for label in found or ()]
+        return list(self.info["recipe"]["spine"]["labels"])
+
+    @property
+    def event_timestamp(self) -> str:
+        """The spine's column of the times that the features were joined at."""
+        return str(self.info["recipe"]["spine"]["eventTimestamp"])
+
+    @property
+    def features(self) -> list[str]:
+        """References with versions, in the order of the last columns."""
+        return list(self.info["recipe"]["features"])
 
     def verify(self) -> None:
         """Downloads the file and compares it with the SHA-256 of the day it was made.

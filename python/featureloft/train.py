@@ -75,7 +75,7 @@ def train(
     """
     started = time.monotonic()
     label = _label(training_set, label)
-    time_column = _time_column(training_set)
+    time_column = training_set.event_timestamp
     report(0.02, f"Reading {training_set.name} v{training_set.version}: {training_set.rows} rows")
     table = training_set.to_arrow()
     usable = table.filter(pc.and_(pc.is_valid(table[label]), pc.is_valid(table[time_column])))
@@ -124,16 +124,6 @@ def _label(training_set: TrainingSet, label: str | None) -> str:
         words = f"The label {label} is of type {training_set.columns[label]}, expected bool, string or a number."
         raise LoftError("bad_label", words)
     return label
-
-
-def _time_column(training_set: TrainingSet) -> str:
-    recipe = training_set.info.get("recipe")
-    named = recipe.get("eventTimestamp") if isinstance(recipe, Mapping) else None
-    times = [name for name, kind in training_set.columns.items() if kind == "timestamp"]
-    for candidate in (named, "event_timestamp", *times):
-        if candidate in training_set.columns:
-            return str(candidate)
-    raise LoftError("no_time", f"{training_set.name} has no timestamp column to split by.")
 
 
 def _kind(type_text: str) -> str:

@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import re
+import struct
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class ValueType:
             case "float32" | "float64":
                 if isinstance(value, str) and value not in _SPECIAL_FLOATS:
                     raise ValueError(f"found {value!r}, expected a number")
-                return float(value)
+                return _single(float(value)) if self.kind == "float32" else float(value)
             case "bytes":
                 return base64.b64decode(_expect(value, str), validate=True)
             case "timestamp":
@@ -93,7 +94,7 @@ class ValueType:
                 assert self.item is not None
                 return [self.item.from_json(element) for element in _expect(value, list)]
             case "embedding":
-                return [float(element) for element in _expect(value, list)]
+                return [_single(float(element)) for element in _expect(value, list)]
             case _:
                 return value
 
@@ -123,6 +124,11 @@ def parse_type(text: str) -> ValueType:
         return ValueType("list", item=parse_type(match[1]))
     kinds = ", ".join(_ARROW)
     raise LoftError("bad_type", f"Unknown type {text!r}; expected one of {kinds}, decimal(p,s), list<T>, embedding<n>.")
+
+
+def _single(value: float) -> float:
+    """The wire has the shortest text that names the float32; as a Python float it is that float32's exact value."""
+    return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 def _expect(value: Any, kind: type) -> Any:

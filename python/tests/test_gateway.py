@@ -279,7 +279,8 @@ def test_a_frame_is_published_with_types_taken_from_it(store: fl.Store) -> None:
 
 
 def test_features_are_found_by_the_words_of_their_description(store: fl.Store) -> None:
-    publish(store, "searched", {"gusts": "float64"}, description="Speed of the zephyr in knots", tags=["breeze"])
+    gusts = fl.Feature("gusts", "float64", "Speed of the zephyr in knots")
+    store.publish(fl.View("searched", fl.Entity("searched", {"id": "string"}), [gusts], tags=["breeze"]))
     hits = store.search("zephyr")
     assert hits.refs == ["searched:gusts"]
     assert (hits[0].view, hits[0].type, hits.total) == ("searched", "float64", 1)
@@ -370,7 +371,8 @@ def test_a_training_set_has_what_was_true_at_each_rows_time(store: fl.Store) -> 
     known = store.training_set("known_then_set", spine=spine, features="true_then:x", labels=["late"], as_known_at=True)
     assert known.to_arrow()["x"].to_pylist() == [None, 0, 1, 1, 1, 2]
     assert known.id != made.id
-    assert made.labels == ["late"]
+    assert (made.labels, made.event_timestamp) == (["late"], "event_timestamp")
+    assert made.features == ["true_then@v1:x"]
 
 
 def test_the_same_inputs_give_the_same_training_set(store: fl.Store) -> None:

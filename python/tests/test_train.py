@@ -36,8 +36,9 @@ class TableSet(fl.TrainingSet):
 
 def training_set(columns: dict[str, Any], labels: list[str], types: dict[str, str] | None = None) -> TableSet:
     table = pa.table(columns)
+    recipe = {"spine": {"labels": labels, "eventTimestamp": "event_timestamp"}, "features": []}
     known = {name: type_of_arrow(table.schema.field(name).type, name) for name in table.column_names} | (types or {})
-    return TableSet("t", 3, table.num_rows, known, (), {"recipe": {"labels": labels}}, None, "f" * 64, (), table)  # type: ignore[arg-type]
+    return TableSet("t", 3, table.num_rows, known, (), {"recipe": recipe}, None, "f" * 64, (), table)  # type: ignore[arg-type]
 
 
 def columns(rows: int = 600) -> dict[str, Any]:

@@ -29,6 +29,7 @@ VALUES: list[tuple[str, str, Any]] = [
     ("float64", '"Infinity"', math.inf),
     ("float64", '"-Infinity"', -math.inf),
     ("float32", "16777216", 16777216.0),
+    ("float32", "0.1", 0.10000000149011612),
     ("string", '"NaN"', "NaN"),
     ("string", '"שלום 🛫 \\u0001"', "שלום 🛫 \x01"),
     ("bytes", '"AAEC/w=="', b"\x00\x01\x02\xff"),
