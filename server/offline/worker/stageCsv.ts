@@ -38,29 +38,39 @@ export async function stageCsv(session: Session, file: string): Promise<Staged> 
   };
 }
 
-/** Text of a file → another type than the one guessed, for an append to a dataset that has that type. */
+/**
+ * SQL: text of a file → a type other than the one guessed, NULL where it doesn't fit. The patterns are there because DuckDB's
+ * own casts round 2.5 to a whole number and take a time without a zone for UTC.
+ */
 export function tryAs(wanted: string, text: string): string {
   const type = parseValueType(wanted);
+  const when = (pattern: string): string =>
+    `CASE WHEN regexp_full_match(${text}, '${pattern}') THEN TRY_CAST(${text} AS ${lakeType(type)}) END`;
   switch (type.kind) {
     case 'string':
       return text;
     case 'bool':
+      return when('(?i)true|false');
     case 'int32':
     case 'int64':
+      return when('[+-]?\\d{1,19}');
     case 'float32':
     case 'float64':
+      return when('[+-]?\\d+(\\.\\d+)?([eE][+-]?\\d+)?|NaN|[+-]?Infinity');
     case 'decimal':
+      return when(`[+-]?\\d+(\\.\\d{0,${type.scale}}0*)?`);
     case 'date':
+      return when('\\d{4}-\\d\\d-\\d\\d');
     case 'uuid':
-      return `TRY_CAST(${text} AS ${lakeType(type)})`;
-    case 'timestamp': // A time without a zone is not one; DuckDB would take it for UTC.
-      return `CASE WHEN regexp_full_match(${text}, '.*(Z|[+-]\\d\\d(:?\\d\\d)?)') THEN TRY_CAST(${text} AS TIMESTAMPTZ) END`;
+      return when('[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}');
+    case 'timestamp':
+      return when('\\d{4}-\\d\\d-\\d\\d[T ]\\d\\d:\\d\\d(:\\d\\d(\\.\\d{1,6})?)?(Z|[+-]\\d\\d(:\\d\\d)?)');
     case 'json':
       return `CASE WHEN json_valid(${text}) THEN ${text} END`;
     case 'bytes':
     case 'list':
     case 'embedding':
-      return 'NULL';
+      return `CAST(NULL AS ${lakeType(type)})`;
   }
 }
 

@@ -61,7 +61,7 @@ async function guessColumns(file: string): Promise<Map<string, JsonGuess>> {
 
 /** A column's type by its JSON values: numbers stay numbers, texts may be times, days or UUIDs. */
 class JsonGuess {
-  private readonly kinds = new Set<'bool' | 'number' | 'text' | 'list' | 'nested'>();
+  private readonly kinds = new Set<'bool' | 'number' | 'not finite' | 'text' | 'list' | 'nested'>();
   private readonly numbers = new TypeGuess();
   private readonly texts = new TypeGuess();
   private readonly elements = { kinds: new Set<string>(), numbers: new TypeGuess() };
@@ -73,7 +73,7 @@ class JsonGuess {
       this.kinds.add('number');
       this.numbers.see(numberText(value), row);
     } else if (typeof value === 'string') {
-      this.kinds.add('text');
+      this.kinds.add(/^(?:NaN|-?Infinity)$/.test(value) ? 'not finite' : 'text');
       this.texts.see(value, row);
     } else if (Array.isArray(value)) {
       this.kinds.add('list');
@@ -90,18 +90,24 @@ class JsonGuess {
   }
 
   guess(): GuessedType {
+    // JSON has no NaN and no infinities: beside numbers these texts are numbers, else texts like any.
+    if (this.kinds.delete('not finite')) {
+      if (this.kinds.size === 1 && this.kinds.has('number')) return floatType(this.numbers);
+      this.kinds.add('text');
+    }
     const [kind] = this.kinds;
     if (kind === undefined) return { type: 'string', reason: 'has no value to tell its type by' };
     if (this.kinds.size > 1) {
       return { type: 'json', reason: `holds values of several kinds (${[...this.kinds].join(', ')})` };
     }
     switch (kind) {
+      case 'not finite':
+      case 'text':
+        return textType(this.texts);
       case 'bool':
         return { type: 'bool', reason: 'every value is true or false' };
       case 'number':
         return numberType(this.numbers);
-      case 'text':
-        return textType(this.texts);
       case 'list': {
         const [element] = this.elements.kinds;
         if (this.elements.kinds.size > 1) return { type: 'json', reason: 'lists of several kinds of values' };
@@ -124,6 +130,13 @@ function numberType(guess: TypeGuess): GuessedType {
   if (type === 'int64' || type === 'float64') return { type, reason };
   // Digits that neither type keeps.
   return { type: 'json', reason: reason.replace(/^text: /, 'numbers kept as written: ') };
+}
+
+function floatType(guess: TypeGuess): GuessedType {
+  const { type, reason } = numberType(guess);
+  return type === 'json'
+    ? { type, reason }
+    : { type: 'float64', reason: 'every value is a number, NaN or an infinity' };
 }
 
 function textType(guess: TypeGuess): GuessedType {
