@@ -55,7 +55,7 @@ export function run(command, args, { cwd, env, timeoutMs = 0, show } = {}) {
       if (child.connected) child.disconnect();
       child.stdout.destroy();
       child.stderr.destroy();
-      resolve({ code, timedOut, output, seconds: (Date.now() - started) / 1000 });
+      if (!interrupted) resolve({ code, timedOut, output, seconds: (Date.now() - started) / 1000 });
     };
     child.on('close', (code) => settle(code));
     child.on('exit', (code) => setTimeout(() => settle(code), DRAIN_MS));
@@ -75,25 +75,21 @@ function signalGroup(pid, signal) {
   }
 }
 
-for (const [signal, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-  ['SIGHUP', 129],
-]) {
+/** Set by a signal: from then on no run ends, so that nobody takes a command's early end for its own failure. */
+let interrupted = false;
+
+for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) {
   process.on(signal, () => {
-    for (const child of running) signalGroup(child.pid, 'SIGTERM');
-    // The children get a moment to tidy up; none of ours needs longer, and a second start repairs what is half done.
-    setTimeout(
-      () => {
-        for (const child of running) signalGroup(child.pid, 'SIGKILL');
-        process.exit(code);
-      },
-      running.size > 0 ? KILL_AFTER_TERM_MS : 0,
-    );
-    waitForChildren().then(() => process.exit(code));
+    if (interrupted) return;
+    interrupted = true;
+    process.stderr.write('\nInterrupted. The same command goes on from what is there.\n');
+    endAll().then(() => process.exit(code));
   });
 }
 
-async function waitForChildren() {
-  while (running.size > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+async function endAll() {
+  for (const child of running) signalGroup(child.pid, 'SIGTERM');
+  const deadline = performance.now() + KILL_AFTER_TERM_MS;
+  while (running.size > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 50));
+  for (const child of running) signalGroup(child.pid, 'SIGKILL');
 }
