@@ -32,7 +32,7 @@ describe('publish', () => {
     return refusal as LoftError;
   };
   const rows = async (sql: string): Promise<unknown[]> =>
-    (await database.db.query<Record<string, unknown>>(sql)).rows.map((row) => Object.values(row));
+    (await database.db.query({ text: sql, rowMode: 'array' })).rows;
   const insert = (table: string) =>
     database.db.query(
       `INSERT INTO features.${table} (origin, event_timestamp, created_timestamp, write_seq) VALUES ('JFK', now(), now(), 1)`,
@@ -267,10 +267,10 @@ describe('publish', () => {
                     SELECT 'JFK', now(), now(), 1 FROM registry.head WHERE registry_version = ${version}`);
     await writer.query('BEGIN');
     assert.equal((await write(writer, 1)).rowCount, 1);
-    const publishing = send({ ...breaking, planHash });
+    const refusal = refused(send({ ...breaking, planHash }), 'needs_staging');
     await delay(400);
     await writer.query('COMMIT');
-    await refused(publishing, 'needs_staging');
+    await refusal;
 
     // The other way round: the publisher has the lock, and the writer's row of the old version finds no head to match.
     await database.db.query('DELETE FROM features.weather_v1');
@@ -284,19 +284,84 @@ describe('publish', () => {
     writer.release();
   });
 
+  it('is applied once each, in one order, while connections are cut at random', async function () {
+    this.timeout(60_000);
+    const { db } = database;
+    const publishers = [0, 1, 2, 3];
+    const view = (publisher: number, ttl: string) => ({
+      entities: [],
+      views: [{ name: `view${publisher}`, entity: 'airport', ttl, features: { a: 'int32' } }],
+    });
+    await send({ definitions: { entities: weather.entities, views: publishers.flatMap((p) => view(p, '1s').views) } });
+    let cuts = 0;
+    const cutting = setInterval(() => {
+      db.query<{ cut: string }>(
+        `SELECT count(pg_terminate_backend(pid)) AS cut FROM
+           (SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'
+               AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1) busy`,
+      ).then(
+        ({ rows: [row] }) => (cuts += Number(row?.cut)),
+        () => undefined,
+      );
+    }, 30);
+    const away = (error: unknown): void => {
+      if ((error as LoftError).code !== 'online_store_away') throw error;
+    };
+    const publishOne = async (definitions: object): Promise<number> => {
+      for (;;) {
+        const planned = await plan(db, { definitions }).catch(away);
+        if (planned === undefined) continue;
+        for (;;) {
+          try {
+            return (await send({ definitions, planHash: planned.planHash })).registryVersion;
+          } catch (error) {
+            // Sent again with the same hash: whether it was applied before the cut is Postgres' to say.
+            if ((error as LoftError).code === 'registry_moved') break;
+            away(error);
+          }
+        }
+      }
+    };
+    const answered = await Promise.all(
+      publishers.map(async (publisher) => {
+        const versions: number[] = [];
+        for (let n = 2; n <= 11; n++) versions.push(await publishOne(view(publisher, `${n}s`)));
+        return versions;
+      }),
+    );
+    clearInterval(cutting);
+    await delay(50);
+    const inOrder = answered.flat().sort((a, b) => a - b);
+    assert.deepEqual(
+      inOrder,
+      Array.from({ length: 40 }, (_, n) => n + 2),
+    );
+    assert.deepEqual(await rows('SELECT registry_version, change_position FROM registry.head'), [['41', '41']]);
+    assert.deepEqual(
+      await rows(
+        'SELECT count(*), count(DISTINCT registry_version), min(position), max(position) FROM registry.changes',
+      ),
+      [['41', '41', '1', '41']],
+    );
+    assert.deepEqual(await rows('SELECT count(*) FROM registry.audit'), [['41']]);
+    for (const publisher of publishers)
+      assert.equal((await loadRegistry(db)).views.get(`view${publisher}`)?.get(1)?.definition.ttl, '11s');
+    assert.ok(cuts > 5, `only ${cuts} cuts`);
+  });
+
   it('does not lose its place when Postgres cuts the connection', async () => {
     await send({ definitions: weather });
     const input = { definitions: weatherWith({ ttl: '7h' }) };
     const { planHash } = await plan(database.db, input);
     const blocker = await database.db.connect();
     await blocker.query('BEGIN; SELECT 1 FROM registry.head FOR UPDATE');
-    const publishing = send({ ...input, planHash });
+    const refusal = refused(send({ ...input, planHash }), 'online_store_away');
     await delay(100);
     await blocker.query(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()`,
     );
-    const { status, retryAfterSeconds } = await refused(publishing, 'online_store_away');
+    const { status, retryAfterSeconds } = await refusal;
     assert.deepEqual([status, retryAfterSeconds], [503, 2]);
     await blocker.query('ROLLBACK');
     blocker.release();
