@@ -1,22 +1,15 @@
 import { execFile } from 'node:child_process';
-import { chmod, chown, lchown, lstat, readdir, readFile } from 'node:fs/promises';
+import { chown, lchown, lstat, readdir, readFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { LoftError } from '../../../contract/errors';
 import { postgresEnvironment } from './environment';
 
-/** A command and who runs it. */
-export interface Invocation {
-  file: string;
-  args: string[];
-  uid?: number;
-  gid?: number;
-}
-
 /** Who Postgres runs as: it refuses root, and an account without a name. */
 export interface PostgresAccount {
-  run(program: string, args: string[]): Invocation;
+  /** The command that runs `program` as this account; it becomes that program, under the same process id. */
+  command(program: string, args: string[]): { file: string; args: string[] };
   /** Who its files belong to; `undefined` is who we are. */
   owner?: { uid: number; gid: number };
 }
@@ -30,53 +23,40 @@ interface PasswdEntry {
 const PROBE_TIMEOUT_MS = 10_000;
 
 /** In this order: an account made for it, one made for Postgres, and the one that every system has. */
-const fallbackAccounts = ['featureloft', 'postgres', 'nobody'];
+const borrowable = ['featureloft', 'postgres', 'nobody'];
 
 /**
  * An ordinary account runs Postgres itself. Root does so in a user namespace, where it goes by another name and still owns the
- * files. Where namespaces are forbidden (many containers), root lends the cluster to another account, which must be able to
- * enter the data folder's parents and to run the binaries.
+ * files. Where namespaces are forbidden (many containers), it borrows another account's name and keeps only the right to pass
+ * through folders such as /root; the cluster then belongs to that account.
  */
-export async function choosePostgresAccount(dataDir: string, postgres: string): Promise<PostgresAccount> {
-  if (process.platform === 'win32' || hasOrdinaryName()) return { run: (file, args) => ({ file, args }) };
+export async function choosePostgresAccount(): Promise<PostgresAccount> {
+  if (process.platform === 'win32' || hasOrdinaryName()) return { command: (file, args) => ({ file, args }) };
   const accounts = await readPasswd();
   const other = accounts.find(({ uid }) => uid !== 0);
   if (other) {
     const prefix = ['--user', `--map-user=${other.uid}`, `--map-group=${other.gid}`];
-    if (await runs({ file: 'unshare', args: [...prefix, 'true'] })) {
-      return { run: (file, args) => ({ file: 'unshare', args: [...prefix, file, ...args] }) };
-    }
+    if (await runs('unshare', prefix)) return under('unshare', prefix);
   }
-  if (process.getuid?.() === 0) return lendTo(accounts, dataDir, postgres);
+  for (const name of borrowable) {
+    const lender = accounts.find((account) => account.name === name);
+    if (!lender) continue;
+    const { uid, gid } = lender;
+    const prefix = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--no-new-privs'];
+    const rights = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override'];
+    if (await runs('setpriv', [...prefix, ...rights]))
+      return { ...under('setpriv', [...prefix, ...rights]), owner: { uid, gid } };
+  }
+  const who = process.getuid?.() === 0 ? 'as root' : `as an account without a name (id ${process.getuid?.()})`;
   throw new LoftError(
     503,
     'postgres_account',
-    `This account (id ${process.getuid?.()}) has no name on this machine, which Postgres demands, and user namespaces are forbidden here. Add it to /etc/passwd, or use a server with --postgres.`,
+    `Postgres refuses to run ${who}, and neither a user namespace (unshare) nor another account (setpriv) is to be had here. Run Feature Loft as an ordinary user, or use a server with --postgres.`,
   );
 }
 
-async function lendTo(accounts: PasswdEntry[], dataDir: string, postgres: string): Promise<PostgresAccount> {
-  const refused: string[] = [];
-  for (const wanted of fallbackAccounts) {
-    const account = accounts.find(({ name }) => name === wanted);
-    if (!account) continue;
-    const owner = { uid: account.uid, gid: account.gid };
-    // Others may pass through, and still list and read nothing: what stands inside is 0700 or 0600.
-    await chmod(dataDir, 0o711);
-    const enters = await runs({
-      file: '/bin/sh',
-      args: ['-c', 'cd "$0" && exec "$1" --version', dataDir, postgres],
-      ...owner,
-    });
-    if (enters) return { owner, run: (file, args) => ({ file, args, ...owner }) };
-    await chmod(dataDir, 0o700);
-    refused.push(`"${wanted}" may not enter ${dataDir} or run ${postgres}`);
-  }
-  throw new LoftError(
-    503,
-    'postgres_account',
-    `Postgres refuses to run as root, user namespaces are forbidden here, and no other account can be used (${refused.join('; ') || 'there is none'}). Run Feature Loft as an ordinary user, name a data folder that this account may enter with --data, or use a server with --postgres.`,
-  );
+function under(file: string, prefix: string[]): PostgresAccount {
+  return { command: (program, args) => ({ file, args: [...prefix, program, ...args] }) };
 }
 
 /** Makes the cluster the account's own, after it was run in another way before. */
@@ -108,10 +88,9 @@ async function readPasswd(): Promise<PasswdEntry[]> {
   });
 }
 
-async function runs({ file, args, uid, gid }: Invocation): Promise<boolean> {
-  const who = uid === undefined || gid === undefined ? {} : { uid, gid };
+async function runs(file: string, prefix: string[]): Promise<boolean> {
   try {
-    await promisify(execFile)(file, args, { env: postgresEnvironment(), timeout: PROBE_TIMEOUT_MS, cwd: '/', ...who });
+    await promisify(execFile)(file, [...prefix, 'true'], { env: postgresEnvironment(), timeout: PROBE_TIMEOUT_MS });
     return true;
   } catch {
     return false;

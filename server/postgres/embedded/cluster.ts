@@ -7,7 +7,7 @@ import { readOwnDiscovery } from '../../discoveryFile';
 import { fileError } from '../../fileErrors';
 import { acquireLock } from '../../lock';
 import { choosePostgresAccount, giveTo } from './account';
-import { binary, findBinaries } from './binaries';
+import { findBinaries } from './binaries';
 import {
   DATABASE,
   HOST,
@@ -63,7 +63,7 @@ export async function startCluster(
     await removeUnfinishedClusters(folder);
     const major = await clusterVersion(folder);
     const binaries = await findBinaries(major);
-    const account = await choosePostgresAccount(folder.dir, binary(binaries, 'postgres'));
+    const account = await choosePostgresAccount();
     const plan: PostmasterPlan = { folder, binaries, account, ...(signal ? { signal } : {}) };
     const startedAs = hashOf([binaries.dir, binaries.version, settingsText()]);
 

@@ -90,10 +90,9 @@ export async function removeUnfinishedClusters(folder: DataFolder): Promise<void
 async function runInitdb(folder: DataFolder, account: PostgresAccount, program: string, args: string[]): Promise<void> {
   const log = await openServerLog(folder);
   try {
-    const { file, args: all, ...who } = account.run(program, args);
+    const command = account.command(program, args);
     const ended = await new Promise<string>((done) => {
-      const child = spawn(file, all, {
-        ...who,
+      const child = spawn(command.file, command.args, {
         env: postgresEnvironment(),
         stdio: ['ignore', log.handle.fd, log.handle.fd],
         timeout: INITDB_TIMEOUT_MS,

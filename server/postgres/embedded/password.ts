@@ -13,7 +13,7 @@ export async function resetPassword({ folder, binaries, account }: PostmasterPla
   const statement = `ALTER ROLE ${USER} PASSWORD '${password}';\n`;
   const log = await openServerLog(folder);
   try {
-    const { file, args, ...who } = account.run(binary(binaries, 'postgres'), [
+    const { file, args } = account.command(binary(binaries, 'postgres'), [
       '--single',
       '-D',
       folder.postgresDir,
@@ -21,7 +21,6 @@ export async function resetPassword({ folder, binaries, account }: PostmasterPla
     ]);
     const ended = await new Promise<string>((done) => {
       const child = spawn(file, args, {
-        ...who,
         cwd: folder.dir,
         env: postgresEnvironment(),
         // Its answers repeat the statement.

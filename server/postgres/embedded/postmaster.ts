@@ -82,9 +82,8 @@ async function tryPort(
 ): Promise<Postmaster | 'port taken'> {
   const log = await openServerLog(folder);
   try {
-    const { file, args, ...who } = account.run(binary(binaries, 'postgres'), serverArguments(folder.postgresDir, port));
+    const { file, args } = account.command(binary(binaries, 'postgres'), serverArguments(folder.postgresDir, port));
     const child = spawn(file, args, {
-      ...who,
       cwd: folder.dir,
       env: postgresEnvironment(),
       detached: true,
