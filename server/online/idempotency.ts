@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import { LoftError } from '../../contract/errors';
+import type { Db } from '../postgres/connect';
 
 /** One request that may be sent twice but is to be done once. */
 export interface Idempotency {
@@ -24,15 +25,11 @@ export function requestHash(pathAndQuery: string, bodySha256: string): string {
 }
 
 /**
- * Within the client's transaction: the answer that the key was given before, or that of `work`, which is kept for 24 hours.
- * A second call while the first runs waits for it. What `work` throws is not kept. Throws LoftError 422
- * `idempotency_mismatch` when the key came with another request.
+ * The answer that the key was given before; undefined when there is none. Throws LoftError 422 `idempotency_mismatch` when
+ * the key came with another request, `bad_idempotency_key` for what is no key.
  */
-export async function onceOnly<Answer>(
-  client: PoolClient,
-  { key, caller, route, requestHash }: Idempotency,
-  work: () => Promise<Answer>,
-): Promise<Answer> {
+export async function earlierAnswer<Answer>(db: Db | PoolClient, request: Idempotency): Promise<Answer | undefined> {
+  const { key, caller, route, requestHash } = request;
   if (!/^[!-~]+$/.test(key) || key.length > MAX_KEY_LENGTH) {
     throw new LoftError(
       422,
@@ -40,23 +37,36 @@ export async function onceOnly<Answer>(
       `An Idempotency-Key is 1 to ${MAX_KEY_LENGTH} visible ASCII characters.`,
     );
   }
-  const scope = JSON.stringify([caller, route, key]);
-  await client.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [scope]);
-  // A statement of its own: its snapshot is taken after the lock was had.
-  const { rows } = await client.query<{ request_hash: string; answer: string }>(
+  const { rows } = await db.query<{ request_hash: string; answer: string }>(
     `SELECT request_hash, answer FROM registry.idempotency
      WHERE caller = $1 AND route = $2 AND key = $3 AND expires > statement_timestamp()`,
     [caller, route, key],
   );
-  const earlier = rows[0];
-  if (earlier !== undefined) {
-    if (earlier.request_hash === requestHash) return JSON.parse(earlier.answer) as Answer;
-    throw new LoftError(
-      422,
-      'idempotency_mismatch',
-      'This Idempotency-Key came before with another path, query or body. Use a new key for a new request; send the same request to get its answer again.',
-    );
-  }
+  const [earlier] = rows;
+  if (earlier === undefined) return undefined;
+  if (earlier.request_hash === requestHash) return JSON.parse(earlier.answer) as Answer;
+  throw new LoftError(
+    422,
+    'idempotency_mismatch',
+    'This Idempotency-Key came before with another path, query or body. Use a new key for a new request; send the same request to get its answer again.',
+  );
+}
+
+/**
+ * Within the client's transaction: the answer that the key was given before, or that of `work`, which is kept for 24 hours.
+ * A second call while the first runs waits for it. What `work` throws is not kept.
+ */
+export async function onceOnly<Answer>(
+  client: PoolClient,
+  request: Idempotency,
+  work: () => Promise<Answer>,
+): Promise<Answer> {
+  const { key, caller, route, requestHash } = request;
+  const scope = JSON.stringify([caller, route, key]);
+  await client.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [scope]);
+  // A statement of its own: its snapshot is taken after the lock was had.
+  const earlier = await earlierAnswer<Answer>(client, request);
+  if (earlier !== undefined) return earlier;
   const answer = await work();
   await client.query(
     `WITH expired AS (

@@ -1,5 +1,6 @@
 import type { OnlineRequest } from '../../contract/api';
 import type { z } from 'zod';
+import { LoftError } from '../../contract/errors';
 import { toPostgres } from '../postgres/columnTypes';
 import { featureTable, quoteName } from '../postgres/identifiers';
 import { resolveFeatures } from '../registry/resolve';
@@ -36,10 +37,12 @@ export interface PlannedColumn extends TypedColumn {
 /** Before the views in a result row: registry version, time of the statement, the key's number from 1. */
 const FIRST_VIEW_COLUMN = 3;
 
+/** Postgres gives at most 1,664 columns, and each view takes two besides its features. */
+const MAX_RESULT_COLUMNS = 1_664;
 const MAX_PLANS = 500;
 const known = new WeakMap<RegistrySnapshot, Map<string, ReadPlan>>();
 
-/** Throws what `resolveFeatures` does. */
+/** Throws what `resolveFeatures` does, and LoftError 422 `too_many_features`. */
 export function planRead(snapshot: RegistrySnapshot, request: ReadRequest): ReadPlan {
   let plans = known.get(snapshot);
   if (plans === undefined) known.set(snapshot, (plans = new Map<string, ReadPlan>()));
@@ -69,6 +72,13 @@ function makePlan(snapshot: RegistrySnapshot, request: ReadRequest): ReadPlan {
   for (const planned of views) {
     planned.eventAt = at;
     at += 2 + planned.features.length;
+  }
+  if (at > MAX_RESULT_COLUMNS) {
+    throw new LoftError(
+      422,
+      'too_many_features',
+      `One read takes at most about ${MAX_RESULT_COLUMNS} features; this one has ${resolved.length} of ${views.length} views. Ask in several requests.`,
+    );
   }
   const columns = resolved.map(({ view, feature, column }): PlannedColumn => {
     const index = views.findIndex((one) => one.view === view);

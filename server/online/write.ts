@@ -14,7 +14,8 @@ import { countWarned, rejectRows } from './checkRows';
 import { RowProblems } from './decode/problems';
 import type { RowSource } from './decode/rowSource';
 import { futureProblem, latestTime, rejectFutureRows } from './futureRows';
-import { onceOnly, type Idempotency } from './idempotency';
+import { earlierAnswer, onceOnly, type Idempotency } from './idempotency';
+import { inLoadSlot } from './loadSlots';
 import { chunkColumns, packBatch } from './outboxChunk';
 import { runPrepared, type TextRow } from './preparedStatements';
 import { RegistryMoved, withRegistry } from './registryMoved';
@@ -51,15 +52,9 @@ const DEADLOCK_PAUSE_MS = 10;
  * `idempotency_mismatch`; 503 when Postgres is away, busy, or the registry keeps moving. Nothing was written then.
  */
 export async function writeRows(context: WriteContext, request: WriteRequest): Promise<WriteAnswer> {
-  const { idempotency } = request;
   try {
-    return await withRegistry(context, (snapshot) =>
-      idempotency === undefined
-        ? writeOnce(context, snapshot, request)
-        : inTransaction(context.db, (client) =>
-            onceOnly(client, idempotency, () => writeWithin(context, client, snapshot, request)),
-          ),
-    );
+    const earlier = request.idempotency && (await earlierAnswer<WriteAnswer>(context.db, request.idempotency));
+    return earlier ?? (await withRegistry(context, (snapshot) => writeOnce(context, snapshot, request)));
   } catch (error) {
     throw translateBusy(translateAway(error));
   }
@@ -71,16 +66,23 @@ async function writeOnce(
   snapshot: RegistrySnapshot,
   request: WriteRequest,
 ): Promise<WriteAnswer> {
+  const { db } = context;
+  const { idempotency } = request;
   const view = resolveView(snapshot, request.view);
   const rows = await gather(view, request);
-  if (rows.rest === undefined) {
-    return writeSmall(context, context.db, snapshot, request, rows, (sql, values) =>
-      retryDeadlocks(() => runPrepared(context.db, sql, values)),
+  if (rows.rest === undefined && idempotency === undefined) {
+    return writeSmall(context, db, snapshot, request, rows, (sql, values) =>
+      retryDeadlocks(() => runPrepared(db, sql, values)),
     );
   }
   // The transaction reads the source again from its start, because it may have to do so after a deadlock.
-  await rows.rest.return?.();
-  return inTransaction(context.db, (client) => writeWithin(context, client, snapshot, request));
+  await rows.rest?.return?.();
+  const write = (): Promise<WriteAnswer> =>
+    inTransaction(db, (client) => {
+      const work = (): Promise<WriteAnswer> => writeWithin(context, client, snapshot, request);
+      return idempotency === undefined ? work() : onceOnly(client, idempotency, work);
+    });
+  return rows.rest === undefined ? write() : inLoadSlot(db, write);
 }
 
 async function writeWithin(

@@ -263,6 +263,24 @@ describe('reading online', () => {
     assert.equal(await prepared(), 1);
   });
 
+  it('reads as many features as Postgres gives in one statement, and refuses more', async () => {
+    const names = (view: string): string[] => Array.from({ length: 800 }, (_, n) => `${view}_${n}`);
+    const wide = ['a', 'b', 'c'].map((name) => ({
+      name,
+      entity: 'plane',
+      features: Object.fromEntries(names(name).map((feature) => [feature, 'bool'])),
+    }));
+    await store.publish({ entities: flights.entities, views: wide });
+    const refs = wide.flatMap(({ name }) => names(name).map((feature) => `${name}:${feature}`));
+    const event_timestamp = '2024-01-01T00:00:00Z';
+    await store.push('b', jsonRows([{ tailnum: 'N1', b_799: true, event_timestamp }]));
+    const columns = await store.get(refs.slice(0, 1_600), { tailnum: ['N1'] });
+    assert.equal(Object.keys(columns).length, 1_600);
+    assert.deepEqual(columns['b_799']?.values, [true]);
+    assert.deepEqual(columns['a_0']?.statuses, ['NOT_FOUND']);
+    assert.equal((await refusalOf(store.get(refs, { tailnum: ['N1'] }))).code, 'too_many_features');
+  });
+
   it('gives every kind of number back as it came', async () => {
     const row = `{"origin": "JFK", "temp": -0.0, "wind": 9223372036854775807, "event_timestamp": "2999-01-01T00:00:00Z"}`;
     const ahead = structuredClone(flights);

@@ -172,6 +172,9 @@ describe('writing rows', () => {
         assert.equal((await refusalOf(send(other))).code, 'idempotency_mismatch');
         assert.equal((await send({ ...other, caller: 'you' })).written, rows);
 
+        // The answer stands, whatever became of the view.
+        assert.deepEqual(await store.push('gone', ndjsonRowsOf(lines), { idempotency: request }), answers[0]);
+
         // A refusal is not kept: the mended request may use the key.
         const again = { ...request, key: randomUUID() };
         assert.equal((await refusalOf(send(again, ['{}']))).code, 'bad_rows');
@@ -267,6 +270,21 @@ describe('writing rows', () => {
       assert.equal(rows[0]?.write_seq, String(chunk.batch * 2 ** 20 + chunk.rowCount - 1));
       assert.equal(rows[0]?.note, chunk.lines.at(-1)?.['note']);
     }
+  });
+
+  it('takes bulk loads in turns, and leaves connections to others meanwhile', async () => {
+    const count = 1_100;
+    const lines = manyRows(count, '2024-01-01T00:00:00Z');
+    const loads = Array.from({ length: 12 }, () => store.push('weather', ndjsonRowsOf(lines)));
+    const small = store.push('weather', ndjsonRowsOf(lines.slice(0, 1)));
+    assert.equal((await small).rejected, 0);
+    const written = (await Promise.all(loads)).map((answer) => answer.written + answer.superseded);
+    assert.deepEqual(written, new Array(12).fill(count));
+    const more = Array.from({ length: 40 }, () => store.push('weather', ndjsonRowsOf(lines)));
+    const outcomes = await Promise.allSettled(more);
+    const refused = outcomes.filter((outcome) => outcome.status === 'rejected');
+    assert.equal(refused.length, 40 - 35);
+    for (const { reason } of refused) assert.equal((reason as LoftError).code, 'too_many_loads');
   });
 
   it('refuses a row that no chunk could hold', async () => {
