@@ -21,7 +21,7 @@ export interface PoolOptions {
   /** A statement that takes longer is cancelled; a bulk load sets its own with SET LOCAL. */
   statementTimeoutMs?: number;
   /** Settings of Postgres that each connection has from its start, by name; values without spaces. */
-  settings?: Readonly<Record<string, string>>;
+  settings?: Settings;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -29,19 +29,43 @@ const STATEMENT_TIMEOUT_MS = 60_000;
 const IDLE_CONNECTION_MS = 60_000;
 const IDLE_IN_TRANSACTION_MS = 120_000;
 const RETRY_AFTER_SECONDS = 2;
+type Settings = Readonly<Record<string, string>>;
+/**
+ * Of every connection. JIT costs more than it gains on one-row probes. Dates as ISO and floats as their shortest exact
+ * text are what server/postgres/columnTypes.ts reads.
+ */
+const SETTINGS: Settings = {
+  TimeZone: 'UTC',
+  DateStyle: 'ISO,MDY',
+  extra_float_digits: '1',
+  bytea_output: 'hex',
+  jit: 'off',
+};
 
-/** What every connection of ours is set to, pooled or listening. */
-function connectionConfig(connection: ConnectionOptions, applicationName = 'featureloft'): PoolConfig {
+function connectionConfig(
+  connection: ConnectionOptions,
+  applicationName = 'featureloft',
+  settings: Settings = {},
+): PoolConfig {
   return {
-    ...connection,
+    ...withSettings(connection, { ...SETTINGS, ...settings }),
     types: { getTypeParser: () => (text: string) => text },
     application_name: applicationName,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
-    // JIT costs more than it gains on one-row probes. 'ISO, MDY' and the default of extra_float_digits (shortest exact
-    // text) are what server/postgres/columnTypes.ts reads.
-    options: '-c TimeZone=UTC -c DateStyle=ISO,MDY -c extra_float_digits=1 -c bytea_output=hex -c jit=off',
   };
+}
+
+/** What a URL sets stands above what stands beside it, so there ours are added to its own, of which the last counts. */
+function withSettings(connection: ConnectionOptions, settings: Settings): PoolConfig {
+  const options = Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${value}`)
+    .join(' ');
+  const { connectionString } = connection;
+  if (connectionString === undefined || !URL.canParse(connectionString)) return { ...connection, options };
+  const url = new URL(connectionString);
+  url.searchParams.set('options', `${url.searchParams.get('options') ?? ''} ${options}`.trim());
+  return { ...connection, connectionString: url.href };
 }
 
 /** One connection outside of a pool, as to LISTEN. Not connected yet; the caller ends it. */
@@ -54,11 +78,8 @@ export function newClient(connection: ConnectionOptions, applicationName?: strin
  * are. The caller ends it.
  */
 export function openPool(connection: ConnectionOptions, options: PoolOptions): Db {
-  const config = connectionConfig(connection, options.applicationName);
-  const settings = Object.entries(options.settings ?? {}).map(([name, value]) => ` -c ${name}=${value}`);
   const pool = new Pool({
-    ...config,
-    options: `${config.options}${settings.join('')}`,
+    ...connectionConfig(connection, options.applicationName, options.settings),
     max: options.max,
     statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,

@@ -43,6 +43,24 @@ describe('Postgres', () => {
     ]);
   });
 
+  it('keeps its settings beside those of a URL', async () => {
+    const { host, port, user, password, database: name } = database.connection;
+    const url = new URL(`postgres://${user}:${encodeURIComponent(String(password))}@${host}:${port}/${name}`);
+    for (const [theirs, path] of [
+      [undefined, '"$user", public'],
+      ['-c TimeZone=Asia/Tokyo -c search_path=trash', 'trash'],
+    ] as const) {
+      if (theirs !== undefined) url.searchParams.set('options', theirs);
+      const pool = openPool({ connectionString: url.href }, { max: 1, settings: { work_mem: '7MB' } });
+      const { rows } = await pool.query(
+        `SELECT current_setting('timezone') AS zone, current_setting('search_path') AS path,
+                current_setting('application_name') AS name, current_setting('work_mem') AS memory`,
+      );
+      assert.deepEqual(rows, [{ zone: 'UTC', path, name: 'featureloft', memory: '7MB' }]);
+      await pool.end();
+    }
+  });
+
   it('away is said so, whether it refuses, hangs or goes in the middle', async () => {
     const refusing = openPool({ host: '127.0.0.1', port: 1, user: 'x', database: 'x' }, { max: 1 });
     await assert.rejects(refusing.query('SELECT 1'), isAway);
