@@ -130,5 +130,14 @@ def test_the_job_beats_guessing(store: fl.Store, training_set: fl.TrainingSet) -
     assert job.metrics["trainRows"] + job.metrics["testRows"] == training_set.rows == 327_550
 
 
+def test_a_job_that_is_cancelled_says_so(store: fl.Store, training_set: fl.TrainingSet) -> None:
+    job = store.train(training_set)
+    assert job.cancel().state == "cancelled"
+    with pytest.raises(fl.LoftError) as caught:
+        job.wait(10)
+    assert caught.value.code == "job_cancelled"
+    assert job.cancel().state == "cancelled"
+
+
 def times(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return frame.assign(**{name: pd.to_datetime(frame[name]).astype("datetime64[us, UTC]") for name in names})
