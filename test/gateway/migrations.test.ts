@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import type { LoftError } from '../../contract/errors';
+import { openPool } from '../../server/postgres/connect';
 import { migrate } from '../../server/postgres/migrations/migrate';
 import { registry } from '../../server/postgres/migrations/001_registry';
 import { inTransaction } from '../../server/postgres/transaction';
@@ -46,6 +47,25 @@ describe('migrations', () => {
     await db.query(`UPDATE registry.migrations SET checksum = 'x'`);
     await assert.rejects(migrate(db), { code: 'schema_altered' });
     await drop();
+  });
+
+  it('say in plain words why a database will not do', async () => {
+    const taken = await bareDatabase();
+    await taken.db.query('CREATE SCHEMA features');
+    await assert.rejects(migrate(taken.db), { code: 'schema_in_use', status: 409 });
+    await taken.db.query(`DROP SCHEMA features; CREATE ROLE guest LOGIN PASSWORD 'guest'`);
+    const { host, port, database } = taken.connection as { host: string; port: number; database: string };
+    const guest = openPool({ host, port, database, user: 'guest', password: 'guest' }, { max: 1 });
+    await assert.rejects(migrate(guest), { code: 'may_not_create', status: 403 });
+    await guest.end();
+    assert.deepEqual(await migrate(taken.db), { applied: [1] });
+    await taken.drop();
+
+    await bare.db.query(`CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'`);
+    const latin = openPool({ ...bare.connection, database: 'latin' }, { max: 1 });
+    await assert.rejects(migrate(latin), { code: 'not_utf8' });
+    await latin.end();
+    await bare.db.query('DROP DATABASE latin');
   });
 
   it('make the audit log append-only', async () => {

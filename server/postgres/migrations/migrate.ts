@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import { LoftError } from '../../../contract/errors';
-import type { Db } from '../connect';
+import { sqlState, type Db } from '../connect';
 import { inTransaction } from '../transaction';
 import { registry } from './001_registry';
 
@@ -19,15 +19,41 @@ const MIGRATION_TIMEOUT = '10min';
 
 /**
  * Brings the database's schemas to the newest form that this program knows, each step in a transaction of its own.
- * Throws LoftError 409 `schema_too_new` when a newer program has been there, and `schema_altered` when a step that was
- * applied is not the one known here.
+ * Throws LoftError 409 `schema_too_new` when a newer program has been there, `schema_altered` when a step that was
+ * applied is not the one known here, `schema_in_use` and `not_utf8` for a database that can't be ours; 403
+ * `may_not_create`.
  */
 export async function migrate(db: Db, known: readonly Migration[] = migrations): Promise<{ applied: number[] }> {
   const applied: number[] = [];
   for (;;) {
-    const done = await inTransaction(db, (client) => applyNext(client, known));
-    if (done === undefined) return { applied };
-    applied.push(done);
+    try {
+      const done = await inTransaction(db, (client) => applyNext(client, known));
+      if (done === undefined) return { applied };
+      applied.push(done);
+    } catch (error) {
+      throw inPlainWords(error);
+    }
+  }
+}
+
+function inPlainWords(error: unknown): unknown {
+  switch (sqlState(error)) {
+    case '42501': // insufficient_privilege
+      return new LoftError(
+        403,
+        'may_not_create',
+        'This database has no Feature Loft in it yet, or an older one, and the role that connects may not create schemas here. Let its owner start Feature Loft once, or GRANT CREATE ON DATABASE to the role.',
+        { cause: error },
+      );
+    case '42P06': // duplicate_schema
+      return new LoftError(
+        409,
+        'schema_in_use',
+        'This database has a schema named registry, features or trash that is not Feature Loft’s. Choose a database without them.',
+        { cause: error },
+      );
+    default:
+      return error;
   }
 }
 
@@ -38,7 +64,7 @@ async function applyNext(client: PoolClient, known: readonly Migration[]): Promi
   const { rows: there } = await client.query<{ found: string | null }>(
     `SELECT to_regclass('registry.migrations')::text AS found`,
   );
-  if (there[0]?.found == null) await client.query(BOOTSTRAP);
+  if (there[0]?.found == null) await prepare(client);
   const { rows } = await client.query<{ number: string; checksum: string; name: string }>(
     'SELECT number, name, checksum FROM registry.migrations ORDER BY number',
   );
@@ -68,6 +94,18 @@ async function applyNext(client: PoolClient, known: readonly Migration[]): Promi
     checksum(next),
   ]);
   return next.number;
+}
+
+async function prepare(client: PoolClient): Promise<void> {
+  const { rows } = await client.query<{ server_encoding: string }>('SHOW server_encoding');
+  const encoding = rows[0]?.server_encoding;
+  if (encoding !== 'UTF8')
+    throw new LoftError(
+      409,
+      'not_utf8',
+      `This database's encoding is ${encoding}, expected UTF8. Choose a database made with ENCODING 'UTF8'.`,
+    );
+  await client.query(BOOTSTRAP);
 }
 
 const BOOTSTRAP = `
