@@ -59,7 +59,7 @@ export function featureInfo(view: ViewVersion, feature: TypedColumn): FeatureInf
 }
 
 /** A feature's own tags, then its view's. */
-export function tagsOf(view: ViewVersion, feature: string): string[] {
+function tagsOf(view: ViewVersion, feature: string): string[] {
   const own = view.definition.features.find(({ name }) => name === feature)?.tags ?? [];
   return [...new Set([...own, ...(view.definition.tags ?? [])])];
 }
