@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fake_gateway import TOKEN, FakeGateway, Seen, answer, fake_gateway
 
 import featureloft as fl
+from fake_gateway import TOKEN, FakeGateway, Seen, answer, fake_gateway
 from featureloft.connection import Connection, path_of
 from featureloft.discovery import Address
 
@@ -35,7 +35,11 @@ def test_connections_are_kept_and_used_again(gateway: FakeGateway, connection: C
 
 
 def test_threads_have_connections_of_their_own(gateway: FakeGateway, connection: Connection) -> None:
-    gateway.act = lambda handler, seen: (time.sleep(0.05), answer(handler, 200, {"path": seen.path}))[1]
+    def act(handler: Any, seen: Seen) -> None:
+        time.sleep(0.05)
+        answer(handler, 200, {"path": seen.path})
+
+    gateway.act = act
     found: list[Any] = []
     threads = [threading.Thread(target=lambda n=n: found.append(connection.get(f"/v1/{n}").json())) for n in range(4)]
     for thread in threads:

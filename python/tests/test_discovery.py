@@ -8,9 +8,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from fake_gateway import TOKEN, fake_gateway
 
 import featureloft as fl
+from fake_gateway import TOKEN, fake_gateway
 from featureloft.discovery import default_data_folder, is_proven
 
 

@@ -16,7 +16,7 @@ from featureloft.errors import LoftError
 from featureloft.frames import read_parquet, to_pandas, to_parquet, to_table
 
 AT = datetime(2013, 1, 1, 5, 0, 0, 1, tzinfo=UTC)
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"origin": "JFK", "temp": 39.02, "wind_dir": 270, "event_timestamp": AT},
     {"origin": "LGA", "temp": None, "wind_dir": None, "event_timestamp": AT},
 ]

@@ -18,9 +18,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from conftest import Gateway
 
 import featureloft as fl
+from conftest import Gateway
 from featureloft.connection import Connection
 from featureloft.discovery import Address
 

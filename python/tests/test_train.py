@@ -51,7 +51,7 @@ def columns(rows: int = 600) -> dict[str, Any]:
     times = [START + timedelta(minutes=int(minute)) for minute in random.permutation(rows)]
     return {
         "event_timestamp": pa.array(times, pa.timestamp("us", "UTC")),
-        "signal": pa.array(np.where(random.random(rows) < 0.05, None, signal), pa.float64()),
+        "signal": pa.array(signal, pa.float64(), mask=random.random(rows) < 0.05),
         "colour": pa.array(colour),
         "noise": pa.array(random.integers(0, 9, rows), pa.int32()),
         "late": pa.array(late),
