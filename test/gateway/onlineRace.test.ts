@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { OnlineAnswer } from '../../contract/api';
 import { openReadPool } from '../../server/online/readPool';
 import { readOnline } from '../../server/online/read';
 import { writeRows } from '../../server/online/write';
 import { RegistryCache } from '../../server/registry/cache';
+import { plan, publish } from '../../server/registry/publish';
 import { ndjsonRowsOf, onlineStore, type OnlineStore } from './support/onlineStore';
 
 /** The view with so many features. */
@@ -82,6 +84,34 @@ describe('a registry that moves while rows are written and read', () => {
     }
   });
 
+  for (const [path, count] of [
+    ['one statement', 2],
+    ['staging', 1_200],
+  ] as const) {
+    it(`tries again after a deadlock, by ${path}`, async function () {
+      this.timeout(30_000);
+      const row = (k: number, f0: number): string => JSON.stringify({ k, f0, event_timestamp: '2024-02-01T00:00:00Z' });
+      await store.push('v', ndjsonRowsOf([row(1, 0), row(2, 0)]));
+      const client = await store.db.connect();
+      try {
+        await client.query('BEGIN');
+        // It checks for deadlocks later than the writer does, so that the writer is the one to give way.
+        await client.query("SET LOCAL deadlock_timeout = '20s'");
+        await client.query('UPDATE features.v_v1 SET f0 = 7 WHERE k = 2');
+        const pushed = store.push('v', ndjsonRowsOf(Array.from({ length: count }, (_, k) => row(k + 1, 5))));
+        await waitForBlocked(store);
+        await client.query('UPDATE features.v_v1 SET f0 = 7 WHERE k = 1');
+        await client.query('COMMIT');
+        const { written, superseded } = await pushed;
+        assert.deepEqual([written, superseded], [count, 0]);
+        assert.deepEqual((await store.get(['v:f0'], { k: [1, 2] }))['f0']?.values, [5, 5]);
+      } finally {
+        await client.query('ROLLBACK');
+        client.release();
+      }
+    });
+  }
+
   it('finds a view, and a version, that another gateway published a moment ago', async () => {
     const added = definitions(12);
     added.views.push({ name: 'w', entity: 'e', features: { g: 'int64' } });
@@ -96,4 +126,28 @@ describe('a registry that moves while rows are written and read', () => {
     });
     assert.deepEqual((await store.get(['x:h', 'w:g'], { k: [1] }))['g']?.values, [2]);
   });
+
+  it('no longer finds a view that another gateway removed a moment ago', async () => {
+    await store.publish({
+      entities: definitions(1).entities,
+      views: [{ name: 'gone', entity: 'e', features: { g: 'int64' } }],
+    });
+    const removal = { definitions: {}, remove: ['gone'] };
+    await store.get(['gone:g'], { k: [1] });
+    const { planHash } = await plan(store.db, removal);
+    await publish(store.db, { ...removal, planHash }, 'test');
+    const rows = ndjsonRowsOf([JSON.stringify({ k: 1, g: 2, event_timestamp: event })]);
+    await assert.rejects(store.push('gone', rows), { code: 'unknown_view' });
+    await assert.rejects(store.get(['gone:g'], { k: [1] }), { code: 'unknown_view' });
+  });
 });
+
+/** Until some statement waits for a row's lock. */
+async function waitForBlocked(store: OnlineStore): Promise<void> {
+  for (let attempt = 0; attempt < 500; attempt++) {
+    const { rows } = await store.db.query('SELECT 1 FROM pg_locks WHERE NOT granted');
+    if (rows.length > 0) return;
+    await delay(10);
+  }
+  throw new Error('nothing waits');
+}

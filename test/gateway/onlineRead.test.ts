@@ -281,6 +281,24 @@ describe('reading online', () => {
     assert.equal((await refusalOf(store.get(refs, { tailnum: ['N1'] }))).code, 'too_many_features');
   });
 
+  it('keeps the statements that a connection has prepared within bounds', async function () {
+    this.timeout(60_000);
+    const names = Array.from({ length: 9 }, (_, n) => `f${n}`);
+    const features = Object.fromEntries(names.map((name) => [name, 'bool']));
+    await store.publish({ entities: flights.entities, views: [{ name: 'many', entity: 'plane', features }] });
+    for (let choice = 1; choice <= 300; choice++) {
+      const chosen = names.filter((_, n) => (choice >> n) & 1);
+      await store.get(
+        chosen.map((name) => `many:${name}`),
+        { tailnum: ['N1'] },
+      );
+    }
+    const { rows } = await store.reads.query<{ n: string }>('SELECT count(*) AS n FROM pg_prepared_statements');
+    assert.equal(rows[0]?.n, '256');
+    // One that was given up is prepared anew.
+    assert.deepEqual((await store.get(['many:f0'], { tailnum: ['N1'] }))['f0']?.statuses, ['NOT_FOUND']);
+  });
+
   it('gives every kind of number back as it came', async () => {
     const row = `{"origin": "JFK", "temp": -0.0, "wind": 9223372036854775807, "event_timestamp": "2999-01-01T00:00:00Z"}`;
     const ahead = structuredClone(flights);

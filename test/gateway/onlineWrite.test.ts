@@ -188,6 +188,17 @@ describe('writing rows', () => {
     assert.deepEqual(await store.outbox(), []);
   });
 
+  it('tells how much waits for history, and since when', async () => {
+    await store.push('weather', ndjsonRowsOf(manyRows(3, '2024-01-01T00:00:00Z')));
+    await store.push('weather', ndjsonRowsOf(manyRows(2, '2024-01-01T00:00:00Z')));
+    await store.db.query(
+      `UPDATE registry.outbox SET written_at = written_at - interval '90 seconds' WHERE row_count = 3`,
+    );
+    const { chunks, rows, oldestSeconds } = await outboxStatus(store.db);
+    assert.deepEqual([chunks, rows], [2, 5]);
+    assert.ok(oldestSeconds !== null && oldestSeconds >= 90 && oldestSeconds < 120);
+  });
+
   it('takes future events where the view allows them, but not from the future', async () => {
     const planned = structuredClone(weather);
     Object.assign(planned.views[0] ?? {}, { allow_future_events: true });
