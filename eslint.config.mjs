@@ -52,6 +52,7 @@ export default tseslint.config(
     files: ['**/*.mjs'],
     languageOptions: {
       globals: {
+        URL: 'readonly',
         process: 'readonly',
         performance: 'readonly',
         setTimeout: 'readonly',

@@ -39,8 +39,8 @@ function readJunit(xml) {
 
 /**
  * Returns { passed, failed, skipped } and what else the runner wrote. The suite works in a temporary folder of its own.
- * A time-out, a crash before the runner could count, a bad end though no test failed, and processes left running each
- * count as one more failure.
+ * A time-out, a crash before the runner could count, a bad end though no test failed, what a test left open, and processes
+ * left running each count as one more failure.
  */
 async function runSuite(name, timeoutMs, describe) {
   const folder = mkdtempSync(join(tmpdir(), 'loft-'));
@@ -56,6 +56,7 @@ async function runSuite(name, timeoutMs, describe) {
   if (timedOut) problems.push(`was ended: no end within its time-out of ${timeoutMs / 60_000} minutes`);
   else if (code !== 0 && results.failed === 0) problems.push(`ended with code ${code}, though no test failed`);
   else if (results.passed + results.failed + results.skipped === 0) problems.push('ran no test');
+  if (results.leftOpen) problems.push(`left open after its last test: ${results.leftOpen.join(', ')}`);
   const leftovers = await endLeftovers(folder);
   if (leftovers.length > 0) problems.push(`left running (ended now): ${leftovers.join('; ')}`);
   rmSync(folder, { recursive: true, force: true });

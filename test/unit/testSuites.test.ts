@@ -65,6 +65,14 @@ describe('npm test', function () {
     assert.deepEqual(counts, { passed: 0, failed: 1, skipped: 0 });
   });
 
+  it('counts what a test left open as a failure, and does not wait for it', () => {
+    const { stdout, ...counts } = countsOf(`
+      import { createServer } from 'node:net';
+      it('leaves a server', (done) => { createServer().listen(0, done); });`);
+    assert.deepEqual(counts, { passed: 1, failed: 1, skipped: 0 });
+    assert.match(stdout, /left open after its last test: .*TCPServerWrap/);
+  });
+
   it('ends a suite at its time-out, with what it started', async () => {
     const pidFile = join(folder, 'pid');
     const { stdout, ...counts } = countsOf(
