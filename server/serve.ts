@@ -14,14 +14,6 @@ const FIRST_READY_TIMEOUT_MS = 300_000;
 const POLL_MS = 100;
 const PROOF_TIMEOUT_MS = 3_000;
 
-export const serveHelp = [
-  '--port N          default 0: any free port',
-  '--host H          a loopback address; default 127.0.0.1',
-  '--postgres URL    a Postgres elsewhere, without a password in it; default: one of its own in the data folder.',
-  '                  FEATURELOFT_POSTGRES_URL or FEATURELOFT_POSTGRES_URL_FILE may hold a URL with a password',
-  '--python FILE     runs training jobs; default FEATURELOFT_PYTHON, else python3',
-];
-
 type ServeOptions = Omit<GatewayOptions, 'onProgress' | 'signal'>;
 
 /**

@@ -24,8 +24,14 @@ const RESULT_FILES = /^(?:metrics\.json|model\..+)$/;
 export type TrainingRequest = z.output<typeof TrainingJobRequest>;
 
 interface Running {
-  process: TrainingProcess;
+  readonly id: string;
+  /** Not yet while its folder is made. */
+  process: TrainingProcess | undefined;
+  /** To be ended, also when its process is yet to come. */
+  ending: boolean;
+  /** By its owner; otherwise because the gateway stops. */
   cancelled: boolean;
+  done: Promise<void>;
 }
 
 export interface TrainingJobsOptions {
@@ -48,7 +54,7 @@ export class TrainingJobs {
   private readonly jobs = new Map<string, JobInfo>();
   private readonly feeds = new Map<string, JobFeed>();
   private readonly waiting: string[] = [];
-  private running: { id: string; state: Running | undefined; done: Promise<void> } | undefined;
+  private running: Running | undefined;
   private stopped = false;
 
   constructor(private readonly options: TrainingJobsOptions) {}
@@ -124,12 +130,8 @@ export class TrainingJobs {
       this.waiting.splice(place, 1);
       await this.finish(id, { state: 'cancelled', message: 'Cancelled before it was started' });
     } else if (this.running?.id === id) {
-      const { state, done } = this.running;
-      if (state) {
-        state.cancelled = true;
-        state.process.cancel();
-      }
-      await done;
+      this.running.cancelled = true;
+      await end(this.running);
     }
     return this.get(id);
   }
@@ -139,9 +141,7 @@ export class TrainingJobs {
     this.stopped = true;
     const error = 'The gateway was stopped. Start the job again.';
     for (const id of this.waiting.splice(0)) await this.finish(id, { state: 'failed', message: error, error });
-    if (!this.running) return;
-    this.running.state?.process.cancel();
-    await this.running.done;
+    if (this.running) await end(this.running);
   }
 
   private refuseWhenStopped(): void {
@@ -152,16 +152,17 @@ export class TrainingJobs {
     if (this.running || this.stopped) return;
     const id = this.waiting.shift();
     if (id === undefined) return;
-    const running = { id, state: undefined, done: Promise.resolve() };
+    const running: Running = { id, process: undefined, ending: false, cancelled: false, done: Promise.resolve() };
     this.running = running;
-    running.done = this.run(id, running).finally(() => {
+    running.done = this.run(running).finally(() => {
       this.running = undefined;
       this.next();
     });
   }
 
   /** Never fails: what goes wrong is the job's end. */
-  private async run(id: string, slot: { state: Running | undefined }): Promise<void> {
+  private async run(running: Running): Promise<void> {
+    const { id } = running;
     const job = this.jobs.get(id);
     const set = job?.trainingSet;
     if (!job || !set) return;
@@ -171,7 +172,7 @@ export class TrainingJobs {
       const jobDir = join(jobsDir, id);
       await mkdir(jobDir, { recursive: true, mode: 0o700 });
       const request = job.request as TrainingRequest;
-      const process = new TrainingProcess({
+      running.process = new TrainingProcess({
         python: this.options.python,
         jobDir,
         url: this.options.url(),
@@ -182,21 +183,22 @@ export class TrainingJobs {
         testFraction: request.testFraction,
         onLine: (line) => this.hear(id, line),
       });
-      const state: Running = { process, cancelled: false };
-      slot.state = state;
+      if (running.ending) running.process.cancel();
+      const { ended } = running.process;
       await this.change(id, { state: 'running', message: 'Training has started' });
-      const end = await process.ended;
-      await this.conclude(id, jobDir, state, end);
+      await this.conclude(id, jobDir, running, await ended);
     } catch (error) {
       log.error('job failed', error, { job: id });
+      running.process?.cancel();
+      await running.process?.ended;
       await this.finish(id, failed('The job could not be run; the gateway’s log says why.'));
     } finally {
       revoke();
     }
   }
 
-  private async conclude(id: string, jobDir: string, state: Running, end: TrainingEnd): Promise<void> {
-    if (state.cancelled) {
+  private async conclude(id: string, jobDir: string, running: Running, end: TrainingEnd): Promise<void> {
+    if (running.cancelled) {
       await this.finish(id, { state: 'cancelled', message: 'Cancelled' });
       return;
     }
@@ -280,6 +282,12 @@ export class TrainingJobs {
       this.feeds.delete(id);
     }
   }
+}
+
+function end(running: Running): Promise<void> {
+  running.ending = true;
+  running.process?.cancel();
+  return running.done;
 }
 
 function failed(error: string): Partial<JobInfo> {

@@ -125,9 +125,9 @@ describe('the command line', function () {
     await writeFile(bad, 'item_id,event_timestamp,price,label\nx,2024-02-01T00:00:00Z,1,a\n2,yesterday,cheap,b\n');
     const { code, err } = await cli('push', 'item_prices', bad);
     assert.equal(code, 1);
-    assert.match(err, /row 0, item_id: found x/);
-    assert.match(err, /row 1, event_timestamp: found yesterday/);
-    assert.match(err, /row 1, price: found cheap/);
+    assert.match(err, /row 0, item_id: found "x"/);
+    assert.match(err, /row 1, event_timestamp: found "yesterday"/);
+    assert.match(err, /row 1, price: found "cheap"/);
     assert.equal((await cli('push', 'no_such_view', good)).code, 1);
   });
 

@@ -50,7 +50,7 @@ describe('the gateway as a process', function () {
     const first = one.line.pid === one.child.pid ? one : two;
     const other = first === one ? two : one;
     assert.equal(first.line.pid, first.child.pid);
-    assert.equal(await other.end(), 0);
+    assert.equal(await other.ended, 0);
     const found = await findGateway(dataDir);
     assert.equal(found?.url, first.line.url);
     assert.equal(await first.end(), 0);

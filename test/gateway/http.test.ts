@@ -6,7 +6,7 @@ import { followChanges, type Followed } from '../../client/changeStream';
 import { LoftError } from '../../contract/errors';
 import type { GatewayClient } from '../../client/gatewayClient';
 import type { RunningGateway } from '../../server/gateway';
-import { startTestGateway } from './support/gateway';
+import { startTestGateway, untilOffline } from './support/gateway';
 
 interface Problem {
   code: string;
@@ -20,7 +20,10 @@ describe('the gateway over HTTP', function () {
   this.timeout(120_000);
   let gateway: RunningGateway;
   let client: GatewayClient;
-  before(async () => ({ gateway, client } = await startTestGateway()));
+  before(async () => {
+    ({ gateway, client } = await startTestGateway());
+    await untilOffline(client);
+  });
 
   function ask(path: string, init: RequestInit = {}, token: string | null = gateway.token): Promise<Response> {
     return fetch(new URL(path, gateway.url), {

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { GatewayClient } from '../../../client/gatewayClient';
 import { ServeLine } from '../../../contract/discovery';
 import { startGateway, type GatewayOptions, type RunningGateway } from '../../../server/gateway';
@@ -19,6 +20,8 @@ export interface TestGateway {
 }
 
 let shared: Promise<TestGateway> | undefined;
+/** Ends those that a failed test left running. */
+const spawned = new Set<SpawnedGateway>();
 
 /** A gateway in this process with its own Postgres and lake, the same for every test file of one run. */
 export function startTestGateway(): Promise<TestGateway> {
@@ -28,6 +31,7 @@ export function startTestGateway(): Promise<TestGateway> {
 
 after(async function () {
   this.timeout(60_000);
+  await Promise.all([...spawned].map((one) => one.end()));
   const { gateway, client } = (await shared?.catch(() => undefined)) ?? {};
   client?.close();
   await gateway?.close();
@@ -56,6 +60,8 @@ export interface SpawnedGateway {
   client: GatewayClient;
   token: string;
   child: ChildProcess;
+  /** Settles with the exit code. */
+  ended: Promise<number | null>;
   /** Sends the signal and waits for the end; answers the exit code. */
   end(signal?: NodeJS.Signals): Promise<number | null>;
 }
@@ -76,14 +82,27 @@ export async function spawnGateway(dataDir: string, args: string[] = []): Promis
   if (first === undefined) throw new Error(`the gateway did not start: ${errors}`);
   const line = ServeLine.parse(JSON.parse(first));
   const token = (await readFile(line.tokenFile, 'utf8')).trim();
-  return {
+  const gateway: SpawnedGateway = {
     line,
     token,
     child,
+    ended,
     client: new GatewayClient({ url: line.url, token }),
     end: (signal = 'SIGTERM') => {
       child.kill(signal);
       return ended;
     },
   };
+  spawned.add(gateway);
+  void ended.then(() => spawned.delete(gateway));
+  return gateway;
+}
+
+/** The lake is opened in the background. */
+export async function untilOffline(client: GatewayClient): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  while ((await client.call('health')).stores?.offline.state !== 'ok') {
+    if (Date.now() > deadline) throw new Error('the lake was not opened within a minute');
+    await delay(50);
+  }
 }
