@@ -356,11 +356,14 @@ describe('publish', () => {
     const blocker = await database.db.connect();
     await blocker.query('BEGIN; SELECT 1 FROM registry.head FOR UPDATE');
     const refusal = refused(send({ ...input, planHash }), 'online_store_away');
-    await delay(100);
-    await blocker.query(
-      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()`,
-    );
+    let cut = 0;
+    while (cut === 0) {
+      const { rowCount } = await database.db.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()`,
+      );
+      cut = rowCount ?? 0;
+    }
     const { status, retryAfterSeconds } = await refusal;
     assert.deepEqual([status, retryAfterSeconds], [503, 2]);
     await blocker.query('ROLLBACK');
