@@ -1,5 +1,6 @@
 import { existsSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { after } from 'mocha';
 import { openDataFolder } from '../../../server/dataFolder';
 import { openPool, type ConnectionOptions, type Db } from '../../../server/postgres/connect';
@@ -17,6 +18,7 @@ export interface TestDatabase {
 }
 
 const TEMPLATE = 'migrated';
+const DROP_TIMEOUT_MS = 1_000;
 
 interface Shared {
   cluster: EmbeddedPostgres;
@@ -46,8 +48,9 @@ async function databaseFrom(template: string): Promise<TestDatabase> {
     db,
     connection,
     drop: async () => {
-      await db.end();
       await admin.query(`DROP DATABASE ${quoteName(name)} WITH (FORCE)`);
+      // Waits for connections that a failed test never gave back: no reason to fail the next one too.
+      await Promise.race([db.end(), delay(DROP_TIMEOUT_MS, undefined, { ref: false })]);
     },
   };
 }
