@@ -17,7 +17,7 @@ export function rejectRows(view: ViewVersion, batch: CellBatch, problems: RowPro
       problems.add(row, ruleProblem(check, batch.columns[check.column]?.[position] ?? null));
       bad.add(position);
     }
-    if (!mayBeLarge) continue;
+    if (!mayBeLarge || rowSize(batch, position) * 6 <= MAX_ROW_BYTES) continue;
     const bytes = Buffer.byteLength(chunkLine(batch, position, 0));
     if (bytes <= MAX_ROW_BYTES) continue;
     problems.add(row, {
@@ -41,6 +41,10 @@ export function countWarned(view: ViewVersion, batch: CellBatch, warnings: RowPr
     for (const check of broken) warnings.add(row, ruleProblem(check, batch.columns[check.column]?.[position] ?? null));
   }
   return warned;
+}
+
+function rowSize(batch: CellBatch, position: number): number {
+  return batch.columns.reduce((sum, column) => sum + (column[position]?.length ?? 0), 0);
 }
 
 function brokenChecks(checks: readonly Check[], batch: CellBatch, position: number): Check[] {

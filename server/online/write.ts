@@ -40,6 +40,8 @@ export interface WriteRequest {
 /** Up to here one statement is faster than staging (performance.md). */
 const ONE_STATEMENT_ROWS = 1_000;
 const ONE_STATEMENT_SIZE = 4 * 1024 * 1024;
+/** Of putting staged rows in while publishes of other views come between. */
+const UPSERT_ATTEMPTS = 20;
 const DEADLOCK_ATTEMPTS = 6;
 const DEADLOCK_PAUSE_MS = 10;
 
@@ -202,12 +204,13 @@ async function upsertAsOfNow(
   request: WriteRequest,
 ): Promise<number> {
   let snapshot = decodedBy;
-  for (;;) {
+  for (let attempt = 1; attempt <= UPSERT_ATTEMPTS; attempt++) {
     const written = await load.upsert(snapshot.registryVersion);
     if (written !== undefined) return written;
     snapshot = await context.registry.reload();
-    if (resolveView(snapshot, request.view) !== view) throw new RegistryMoved();
+    if (resolveView(snapshot, request.view) !== view) break;
   }
+  throw new RegistryMoved();
 }
 
 async function* continued(

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OnlineAnswer } from '../../contract/api';
+import type { RowSource } from '../../server/online/decode/rowSource';
 import { openReadPool } from '../../server/online/readPool';
 import { readOnline } from '../../server/online/read';
 import { writeRows } from '../../server/online/write';
@@ -125,6 +126,37 @@ describe('a registry that moves while rows are written and read', () => {
       views: [{ name: 'x', entity: 'e', features: { h: 'int64' } }],
     });
     assert.deepEqual((await store.get(['x:h', 'w:g'], { k: [1] }))['g']?.values, [2]);
+  });
+
+  it('puts staged rows in although another view was published meanwhile; reads them anew when it was theirs', async () => {
+    const lines = Array.from({ length: 1_200 }, (_, k) =>
+      JSON.stringify({ k, f0: 9, event_timestamp: '2024-03-01T00:00:00Z' }),
+    );
+    /** Publishes just before the rows end, the first time that they do. */
+    const interrupted = (publishing: () => Promise<void>): { source: RowSource; passes: () => number } => {
+      let passes = 0;
+      return {
+        passes: () => passes,
+        source: async function* (view, problems) {
+          for await (const batch of ndjsonRowsOf(lines)(view, problems)) yield batch;
+          passes++;
+          if (passes === 1) await publishing();
+        },
+      };
+    };
+    const features = { k1: 'int64' };
+    const other = interrupted(() =>
+      store.publish({ entities: definitions(1).entities, views: [{ name: 'other', entity: 'e', features }] }),
+    );
+    assert.equal((await store.push('v', other.source)).written, 1_200);
+    assert.equal(other.passes(), 1);
+    const own = interrupted(() => store.publish(definitions(13)));
+    assert.equal((await store.push('v', own.source)).written, 1_200);
+    assert.equal(own.passes(), 2);
+    const { rows } = await store.db.query<{ n: string }>(
+      `SELECT sum(row_count) AS n FROM registry.outbox WHERE newest_event = '2024-03-01T00:00:00Z'`,
+    );
+    assert.equal(rows[0]?.n, '2400');
   });
 
   it('no longer finds a view that another gateway removed a moment ago', async () => {
