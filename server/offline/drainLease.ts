@@ -18,6 +18,7 @@ export interface LeaseHolder {
  * lake transaction records too, so that a stale holder conflicts there and is refused here.
  */
 export class DrainLease {
+  private taking: Promise<number | undefined> | undefined;
   private held: { epoch: number; renew: NodeJS.Timeout; lost: NodeJS.Timeout } | undefined;
 
   /**
@@ -40,8 +41,14 @@ export class DrainLease {
    * Takes the lease unless another holds it, and keeps it renewed. `lakeIsLocked`: this process has the lake's catalog locked for
    * itself, so no other can be writing, and a lease that a killed gateway left need not be waited for.
    */
-  async take(lakeIsLocked: boolean): Promise<number | undefined> {
-    if (this.held) return this.held.epoch;
+  take(lakeIsLocked: boolean): Promise<number | undefined> {
+    if (this.held) return Promise.resolve(this.held.epoch);
+    // Two takings at once would each raise the epoch, and one of them be stale from the start.
+    this.taking ??= this.takeNow(lakeIsLocked).finally(() => (this.taking = undefined));
+    return this.taking;
+  }
+
+  private async takeNow(lakeIsLocked: boolean): Promise<number | undefined> {
     const asked = performance.now();
     const { rows } = await this.db.query<{ epoch: string }>(
       `UPDATE registry.drain_lease
@@ -58,6 +65,7 @@ export class DrainLease {
   }
 
   async release(): Promise<void> {
+    await this.taking?.catch(() => undefined);
     const epoch = this.epoch;
     this.drop();
     if (epoch === undefined) return;
