@@ -3,7 +3,7 @@ const LONGEST_TERM = 64;
 
 /** Words that stand in most sentences and tell nothing. */
 const stopWords = new Set(
-  'a an and are as at be by for from has in into is it its of on or per than that the their this to was were with'.split(
+  'a an and are as at be by do does for from has how in into is it its of on or per than that the their this to was were what when where which who with'.split(
     ' ',
   ),
 );
