@@ -40,6 +40,10 @@ function print({ title, state, seconds }, number, evidence) {
 
 function describe(numbers) {
   return Object.entries(numbers)
-    .map(([name, value]) => `${name} ${value}`)
+    .map(([name, value]) => `${name} ${typeof value === 'number' ? shortNumber(value) : value}`)
     .join(' · ');
+}
+
+function shortNumber(value) {
+  return Number.isInteger(value) ? value.toLocaleString('en') : String(Number(value.toPrecision(4)));
 }

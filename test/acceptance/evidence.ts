@@ -14,5 +14,5 @@ export function evidence(
   const file = process.env['LOFT_EVIDENCE'];
   const test = context.test;
   if (file === undefined || test === undefined) return;
-  appendFileSync(file, `${JSON.stringify({ title: test.fullTitle(), written, readBack, numbers })}\n`);
+  appendFileSync(file, `${JSON.stringify({ title: test.titlePath().join(': '), written, readBack, numbers })}\n`);
 }
