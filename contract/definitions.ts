@@ -4,6 +4,7 @@ import { LoftError, type Problem } from './errors';
 import { FormError } from './formError';
 import { nameProblem, type NameRole } from './names';
 import { parseFeatureRef } from './references';
+import { ruleProblems } from './ruleProblems';
 import { timeZoneProblem } from './timeZones';
 import { columnWidth, isKeyType, parseValueType } from './valueTypes';
 
@@ -324,7 +325,11 @@ function checkView(
   let width = 0;
   for (const feature of view.features) {
     const type = checkType(feature, `${path}.features.${feature.name}`, problems);
-    if (type) width += columnWidth(type);
+    if (type === undefined) continue;
+    width += columnWidth(type);
+    feature.rules?.forEach((rule, at) =>
+      problems.push(...ruleProblems(rule, type, `${path}.features.${feature.name}.rules.${at}`)),
+    );
   }
   if (width > MAX_ROW_BYTES)
     problems.push({
