@@ -10,7 +10,11 @@ module.exports = class CountingReporter extends reporters.Spec {
     super(runner, options);
     const tests = [];
     runner.on('test end', (test) => {
-      tests.push({ title: test.titlePath().join(': '), state: test.state ?? 'skipped', seconds: (test.duration ?? 0) / 1000 });
+      tests.push({
+        title: test.titlePath().join(': '),
+        state: test.state ?? 'skipped',
+        seconds: (test.duration ?? 0) / 1000,
+      });
     });
     runner.once('end', () => {
       const { passes, failures, pending } = runner.stats;
