@@ -5,7 +5,7 @@ import type { GatewayClient } from '../../client/gatewayClient';
 import type { OnlineAnswer } from '../../contract/api';
 import { evidence } from './evidence';
 import { openLoop, type LoadReport, type Turn } from './support/openLoop';
-import { residentMiB } from './support/processes';
+import { residentMiB } from '../support/processes';
 import { byLibrary } from './support/python';
 import { sharedStore, type Store } from './support/store';
 

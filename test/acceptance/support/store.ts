@@ -1,16 +1,16 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after } from 'mocha';
-import { Client } from 'pg';
 import { startGateway, stopGateway, type FoundGateway } from '../../../client/discovery';
 import { GatewayClient } from '../../../client/gatewayClient';
 import { uploadOnce } from '../../../client/publishFiles';
 import { runSample, type SampleStep } from '../../../client/sample';
 import { UploadMemory } from '../../../client/uploadMemory';
 import type { DatasetVersion } from '../../../contract/api';
-import { gone } from './processes';
+import { askPostgres } from '../../support/postgres';
+import { gone } from '../../support/processes';
 
 export const ROOT = resolve(__dirname, '../../..');
 export const PYTHON = join(ROOT, '.venv', 'bin', 'python');
@@ -76,22 +76,9 @@ export class Store {
     await rm(this.dataDir, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  /** Asks Postgres itself, past the gateway. Every value comes as Postgres' own text. */
-  async sql(statement: string, parameters: unknown[] = []): Promise<Record<string, string | null>[]> {
-    const { host, port, user, password, database } = JSON.parse(
-      await readFile(join(this.dataDir, 'postgres.json'), 'utf8'),
-    ) as { host: string; port: number; user: string; password: string; database: string };
-    const client = new Client({
-      ...{ host, port, user, password, database },
-      types: { getTypeParser: () => (text: string) => text },
-      options: '-c TimeZone=UTC',
-    });
-    await client.connect();
-    try {
-      return (await client.query<Record<string, string | null>>(statement, parameters)).rows;
-    } finally {
-      await client.end();
-    }
+  /** Asks Postgres itself, past the gateway. */
+  sql(statement: string, parameters: unknown[] = []): Promise<Record<string, string | null>[]> {
+    return askPostgres(this.dataDir, statement, parameters);
   }
 
   /** nycflights, published and loaded as `npm start` does it, up to the online read. Done once. */
