@@ -110,10 +110,20 @@ export function openOfflineStore(parts: {
   return new OfflineStore({
     ...rest,
     gateway: name,
-    extension: findExtension('ducklake'),
+    extension: ducklake(parts.log),
     worker: builtWorker(),
     ...(memoryLimit === undefined ? {} : { memoryLimit }),
   });
+}
+
+/** Without it the lake can't be opened, and the offline routes say so; the rest of the gateway serves. */
+function ducklake(log: Log): string {
+  try {
+    return findExtension('ducklake');
+  } catch (error) {
+    log.error('no ducklake', error);
+    return '';
+  }
 }
 
 /** Beside the bundled gateway, or from the sources. */

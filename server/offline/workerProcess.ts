@@ -82,9 +82,12 @@ export class WorkerProcess {
     operation: Operation,
     request: WorkerCalls[Operation]['request'],
   ): Promise<WorkerCalls[Operation]['answer']> {
-    const running = await this.ready();
-    await running.opened;
-    return this.send(running, operation, request);
+    for (;;) {
+      const running = await this.ready();
+      await running.opened;
+      // It may have been sent home while we waited.
+      if (!running.retiring) return this.send(running, operation, request);
+    }
   }
 
   /** Ends the worker at once; what is pending fails with 503. The next call starts another. */
@@ -182,7 +185,7 @@ export class WorkerProcess {
       const { status, code, detail, problems } = answer.error;
       pending.reject(new LoftError(status, code, detail, problems ? { problems } : {}));
     }
-    if (answer.residentBytes > this.recycleBytes && !running.retiring) {
+    if (answer.residentBytes > this.recycleBytes && !running.retiring && pending.operation !== 'open') {
       this.options.log.info('worker recycled', { residentBytes: answer.residentBytes });
       this.retire(running);
     }
@@ -196,6 +199,7 @@ export class WorkerProcess {
 
   private fail(running: Running, code: number | null, signal: string | null): void {
     if (this.running === running) this.running = undefined;
+    running.retiring = true;
     for (const pending of running.pending.values()) {
       clearTimeout(pending.timer);
       pending.reject(diedError(pending.operation, running.reason, code, signal));

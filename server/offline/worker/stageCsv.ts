@@ -9,7 +9,9 @@ import { TypeGuess } from './typeGuess';
 
 /** How far the header may reach. */
 const HEADER_BYTES = 1_048_576;
-const LONGEST_LINE = 33_554_432;
+const LONGEST_LINE = 16_777_216;
+/** DuckDB would take sixteen lines' worth, half a gigabyte. */
+const READ_BUFFER = 2 * LONGEST_LINE;
 
 /**
  * A CSV file: UTF-8, a header, `,` `;` tab or `|` between fields, quotes doubled inside quotes. An empty field is null, `""` an
@@ -138,7 +140,8 @@ async function readStrictly(session: Session, file: string, places: string[], de
     await session.run(
       `CREATE TEMP TABLE staged_csv AS SELECT * FROM read_csv(${quoteText(file)}, auto_detect = false,
          columns = {${columns}}, header = true, delim = ${quoteText(delimiter)}, quote = '"', escape = '"', nullstr = '',
-         allow_quoted_nulls = false, strict_mode = true, max_line_size = ${LONGEST_LINE}, store_rejects = true,
+         allow_quoted_nulls = false, strict_mode = true, max_line_size = ${LONGEST_LINE},
+         buffer_size = ${READ_BUFFER}, store_rejects = true,
          rejects_table = 'staged_rejects', rejects_scan = 'staged_scans', rejects_limit = 10000)`,
     );
   } catch (error) {
@@ -148,7 +151,7 @@ async function readStrictly(session: Session, file: string, places: string[], de
       {
         code: 'bad_csv',
         found: mixed ? 'a line break or a quote out of place' : 'a line that is no CSV',
-        expected: mixed ? 'the same line break (LF or CRLF) in the whole file' : 'lines of at most 32 MB',
+        expected: mixed ? 'the same line break (LF or CRLF) in the whole file' : 'lines of at most 16 MB',
       },
     ]);
   }
@@ -158,7 +161,7 @@ async function readStrictly(session: Session, file: string, places: string[], de
 const rejectWords: Record<string, string> = {
   'UNQUOTED VALUE': 'a field in quotes that ends with its closing quote',
   'INVALID ENCODING': 'UTF-8 text',
-  'LINE SIZE OVER MAXIMUM': 'lines of at most 32 MB',
+  'LINE SIZE OVER MAXIMUM': 'lines of at most 16 MB',
 };
 
 async function refuseBadLines(session: Session, width: number): Promise<void> {
