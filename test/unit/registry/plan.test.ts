@@ -309,25 +309,10 @@ describe('plan', () => {
     );
   });
 
-  it('refuses rules and sources that do not fit the view', () => {
+  it('refuses sources that do not fit the view', () => {
     const view = (features: object, source?: object) => ({
       views: [{ name: 'v', entity: 'airport', features, ...(source ? { source } : {}) }],
     });
-    const rules = (type: string, ...all: object[]) => problemsOf(standing, view({ a: { type, rules: all } }));
-    assert.deepEqual(rules('int64', { range: [0, 1] }, { accepted: [1, 2] }, { not_null: true }), []);
-    assert.deepEqual(rules('list<decimal(4,1)>', { range: [null, 1] }, { max_length: 3 }, { accepted: ['1.5'] }), []);
-    assert.deepEqual(
-      rules('int64', { range: [5, 1] }, { range: [null, null] }, { max_length: 2 }, { accepted: [1.5] }),
-      [
-        'views.0.features.a.rules.0 bad_rule: the lower end first, as [1, 5]',
-        'views.0.features.a.rules.1 bad_rule: at least one end of the range',
-        'views.0.features.a.rules.2 bad_rule: max_length for strings, bytes, json and lists only',
-        'views.0.features.a.rules.3 bad_rule: a whole number (int64)',
-      ],
-    );
-    assert.deepEqual(rules('string', { range: [0, 1] }), [
-      'views.0.features.a.rules.0 bad_rule: a range for numbers only',
-    ]);
     assert.deepEqual(
       problemsOf(standing, view({ a: 'string' }, { dataset: 'd', columns: { a: 'A b', origin: 'O' } })),
       [],
