@@ -28,19 +28,22 @@ const victims: Record<Victim, number> = {
 describe(`a pushing client through ${KILLS} SIGKILLs`, function () {
   this.timeout(120_000 + KILLS * MOST_PER_KILL_MS);
   let dataDir: string;
-  let store: StoreUnderFire;
+  let started: StoreUnderFire | undefined;
+  const pushers: Pusher[] = [];
 
   before(async () => {
     dataDir = await newDataDir();
-    store = await StoreUnderFire.start(dataDir);
   });
   after(async () => {
-    await store.stop();
+    for (const pusher of pushers) pusher.finish();
+    await started?.stop();
     await rm(dataDir, { recursive: true, force: true, maxRetries: 5 });
   });
 
   it(`loses no row and doubles none, online and in history (LOFT_FAULT_SEED=${SEED})`, async () => {
     const chance = new Chance(SEED);
+    const store = await StoreUnderFire.start(dataDir);
+    started = store;
     await store.client.call('publish', {
       body: {
         definitions: {
@@ -54,7 +57,7 @@ describe(`a pushing client through ${KILLS} SIGKILLs`, function () {
         },
       },
     });
-    const pushers = Array.from({ length: PUSHERS }, (_, index) => new Pusher(store, `p${index}`, SEED + index + 1));
+    for (let index = 0; index < PUSHERS; index++) pushers.push(new Pusher(store, `p${index}`, SEED + index + 1));
     const pushing = pushers.map((pusher) => pusher.run());
     // A pusher that fails must end the test, not only its own pushing.
     const checks = { done: 0 };
