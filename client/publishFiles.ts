@@ -102,7 +102,7 @@ export async function uploadOnce(
 }
 
 /** From the list: describing one would also compute its statistics. */
-export async function findDataset(client: GatewayClient, name: string): Promise<DatasetVersion | undefined> {
+async function findDataset(client: GatewayClient, name: string): Promise<DatasetVersion | undefined> {
   let cursor: string | undefined;
   do {
     const page = await client.call('datasets', {

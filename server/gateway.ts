@@ -18,7 +18,7 @@ import { registryRoutes } from './http/routes/registry';
 import { JobStore } from './jobs/jobStore';
 import { TrainingJobs } from './jobs/trainingJobs';
 import { acquireLock } from './lock';
-import { openLog, type Log } from './log';
+import { openLog, type Log, type RedactedLog } from './log';
 import { openOfflineStore } from './offline/offlineStore';
 import { openReadPool } from './online/readPool';
 import { openPool, type ConnectionOptions } from './postgres/connect';
@@ -68,7 +68,7 @@ const HTTP_DRAIN_MS = 10_000;
  */
 export async function startGateway(options: GatewayOptions): Promise<RunningGateway> {
   const closers = new Closers();
-  let log: Log | undefined;
+  let log: RedactedLog | undefined;
   try {
     const folder = await openDataFolder(options.dataDir);
     const lock = await acquireLock(folder.dir);
@@ -77,7 +77,8 @@ export async function startGateway(options: GatewayOptions): Promise<RunningGate
     }
     closers.add('lock', () => lock.release());
     await emptyTmp(folder);
-    const opened = openLog(join(folder.logsDir, 'gateway.log'), [folder.token, ...passwordsOf(options.postgres)]);
+    const opened = openLog(join(folder.logsDir, 'gateway.log'));
+    for (const secret of [folder.token, ...passwordsOf(options.postgres)]) opened.hide(secret);
     log = opened;
     // After everything that may still have something to say.
     closers.add('log', () => opened.close());
@@ -92,7 +93,12 @@ export async function startGateway(options: GatewayOptions): Promise<RunningGate
   }
 }
 
-async function open(options: GatewayOptions, folder: DataFolder, log: Log, closers: Closers): Promise<RunningGateway> {
+async function open(
+  options: GatewayOptions,
+  folder: DataFolder,
+  log: RedactedLog,
+  closers: Closers,
+): Promise<RunningGateway> {
   const step = (line: string): void => {
     options.signal?.throwIfAborted();
     options.onProgress?.(line);
@@ -124,7 +130,10 @@ async function open(options: GatewayOptions, folder: DataFolder, log: Log, close
 
   step('Opening the offline store');
   let url = '';
-  const offline = openOfflineStore({ db, registry, folder, log, name, url: () => url || null });
+  const workerLog = openLog(join(folder.logsDir, 'worker.log'));
+  workerLog.hide(folder.token);
+  closers.add('worker log', () => workerLog.close());
+  const offline = openOfflineStore({ db, registry, folder, log: workerLog, name, url: () => url || null });
   closers.add('offline store', () => offline.stop());
   await offline.start();
 
@@ -191,7 +200,7 @@ async function open(options: GatewayOptions, folder: DataFolder, log: Log, close
 async function connect(
   options: GatewayOptions,
   folder: DataFolder,
-  log: Log,
+  log: RedactedLog,
   closers: Closers,
   step: (line: string) => void,
 ): Promise<ConnectionOptions> {
@@ -209,6 +218,7 @@ async function connect(
     options.signal ? { signal: options.signal } : {},
   );
   closers.add('Postgres', () => cluster.stop());
+  log.hide(cluster.connectionOptions.password);
   return cluster.connectionOptions;
 }
 

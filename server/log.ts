@@ -1,5 +1,4 @@
-import { createWriteStream, renameSync, statSync, type WriteStream } from 'node:fs';
-import { systemCode } from './fileErrors';
+import { closeSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 
 const MAX_LOG_BYTES = 5 * 1024 * 1024;
 
@@ -11,44 +10,55 @@ export interface Log {
 }
 type Facts = Record<string, string | number | boolean | null | undefined>;
 
-/** `secrets` never reach the file, nor does anything that looks like a bearer token or a URL's password. */
-export function openLog(file: string, secrets: readonly string[]): Log {
-  let stream = openFile(file);
-  let size = sizeOf(file);
+export interface RedactedLog extends Log {
+  /** Keeps a secret out of every line from now on. */
+  hide(secret: string): void;
+}
+
+/**
+ * What `hide` was told never reaches the file, nor does anything that looks like a bearer token or a URL's password. Lines are
+ * few and written at once, so that the last one before a crash is there.
+ */
+export function openLog(file: string): RedactedLog {
+  const secrets: string[] = [];
+  let fd: number | undefined = openFile(file);
+  let size = statSync(file).size;
 
   const write = (level: string, event: string, facts: Facts): void => {
-    const line = redact(JSON.stringify({ at: new Date().toISOString(), level, event, ...facts }), secrets) + '\n';
+    if (fd === undefined) return;
+    const clean = Object.entries(facts).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? redact(value, secrets) : value,
+    ]);
+    const line = JSON.stringify({ at: new Date().toISOString(), level, event, ...Object.fromEntries(clean) }) + '\n';
     size += Buffer.byteLength(line);
-    if (size > MAX_LOG_BYTES) {
-      stream.end();
-      renameIfThere(file, `${file}.1`);
-      stream = openFile(file);
-      size = Buffer.byteLength(line);
+    try {
+      if (size > MAX_LOG_BYTES) {
+        closeSync(fd);
+        fd = undefined;
+        renameSync(file, `${file}.1`);
+        fd = openFile(file);
+        size = Buffer.byteLength(line);
+      }
+      writeSync(fd, line);
+    } catch {
+      // A full disk or a removed folder must not end the gateway: what can't be logged is lost.
     }
-    stream.write(line);
   };
   return {
     info: (event, facts = {}) => write('info', event, facts),
     error: (event, error, facts = {}) => write('error', event, { ...facts, error: textOf(error) }),
-    close: () => new Promise((done) => stream.end(() => done())),
+    hide: (secret) => void secrets.push(secret),
+    close: () => {
+      if (fd !== undefined) closeSync(fd);
+      fd = undefined;
+      return Promise.resolve();
+    },
   };
 }
 
-/** A full disk or a removed folder must not end the gateway: what can't be logged is lost. */
-function openFile(file: string): WriteStream {
-  return createWriteStream(file, { flags: 'a', mode: 0o600 }).on('error', () => undefined);
-}
-
-function sizeOf(file: string): number {
-  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-}
-
-function renameIfThere(from: string, to: string): void {
-  try {
-    renameSync(from, to);
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw error;
-  }
+function openFile(file: string): number {
+  return openSync(file, 'a', 0o600);
 }
 
 function textOf(error: unknown): string {
@@ -57,12 +67,12 @@ function textOf(error: unknown): string {
   return `${error.stack ?? error.message}${cause}`;
 }
 
-export function redact(text: string, secrets: readonly string[]): string {
+function redact(text: string, secrets: readonly string[]): string {
   let clean = text;
   for (const secret of secrets) if (secret.length >= 8) clean = clean.replaceAll(secret, '[secret]');
   return clean
-    .replace(/(bearer\s+)[!-~]+/gi, '$1[secret]')
+    .replace(/(bearer\s{1,3})[!-~]+/gi, '$1[secret]')
     .replace(/([?&](?:access_)?token=)[^&\s"]+/gi, '$1[secret]')
-    .replace(/(\w+:\/\/[^\s:/@"]*:)[^\s@"]+@/g, '$1[secret]@')
-    .replace(/(password["']?\s*[:=]\s*["']?)[^\s"',}]+/gi, '$1[secret]');
+    .replace(/(\b\w{1,20}:\/\/[^\s:/@"]{0,200}:)[^\s@"]{1,500}@/g, '$1[secret]@')
+    .replace(/(password["']?\s{0,3}[:=]\s{0,3}["']?)[^\s"',}]+/gi, '$1[secret]');
 }

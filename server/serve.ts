@@ -40,14 +40,14 @@ export async function serve(argv: string[]): Promise<0 | 1 | 2 | 3> {
     }
     return await runUntilEnded(started.gateway);
   } catch (error) {
-    if (!(error instanceof LoftError)) throw error;
-    process.stderr.write(`featureloft serve: ${error.detail}\n`);
-    return error.status === 409 ? 3 : 1;
+    const told = error instanceof LoftError ? error.detail : `The start failed: ${(error as Error).message}`;
+    process.stderr.write(`featureloft serve: ${told}\n`);
+    return error instanceof LoftError && error.status === 409 ? 3 : 1;
   }
 }
 
 /** Throws LoftError or TypeError for arguments that make no sense. */
-export async function readServeArguments(argv: string[], env = process.env): Promise<ServeOptions> {
+async function readServeArguments(argv: string[], env = process.env): Promise<ServeOptions> {
   const { values } = parseArgs({
     args: argv,
     options: {

@@ -26,7 +26,7 @@ export function demandPlainEncoding(request: IncomingMessage): void {
   }
 }
 
-export function demandJson(request: IncomingMessage): void {
+function demandJson(request: IncomingMessage): void {
   demandPlainEncoding(request);
   const type = mediaType(request);
   if (type === 'application/json' || type?.endsWith('+json') === true) return;
@@ -90,7 +90,7 @@ export async function readJson(request: IncomingMessage): Promise<JsonValue> {
   return parseJsonBody(await readText(request, MAX_JSON_BYTES));
 }
 
-export function parseJsonBody(text: string): JsonValue {
+function parseJsonBody(text: string): JsonValue {
   try {
     return parseJson(text);
   } catch (error) {

@@ -55,7 +55,7 @@ export function carriesToken(request: IncomingMessage): boolean {
   return request.headers.authorization !== undefined;
 }
 
-export function pathOfRequest(request: IncomingMessage): string {
+function pathOfRequest(request: IncomingMessage): string {
   return (request.url ?? '').split('?', 1)[0] ?? '';
 }
 

@@ -14,7 +14,7 @@ export function sendJson(response: ServerResponse, status: number, text: string,
   send(response, status, 'application/json; charset=utf-8', text, headers);
 }
 
-export function sendProblem(response: ServerResponse, error: LoftError): void {
+function sendProblem(response: ServerResponse, error: LoftError): void {
   const headers: Record<string, string> = {};
   if (error.status === 401) headers['www-authenticate'] = 'Bearer realm="featureloft"';
   if (error.retryAfterSeconds !== undefined) headers['retry-after'] = String(Math.ceil(error.retryAfterSeconds));
@@ -44,18 +44,20 @@ function send(response: ServerResponse, status: number, type: string, text: stri
  * in its receive buffer, and reading on would let anybody without a token feed us for ever.
  */
 export function refuse(request: IncomingMessage, response: ServerResponse, error: LoftError): void {
-  response.once('finish', () => {
-    if (request.complete) return;
-    const { socket } = request;
+  if (!request.complete) {
     let left = REFUSED_BODY_BYTES;
-    const timer = setTimeout(() => socket.destroy(), REFUSED_BODY_MS);
     request.on('data', (chunk: Buffer) => {
       left -= chunk.length;
-      if (left < 0) socket.destroy();
+      // Its sender has to wait then, and finds the answer while it does.
+      if (left < 0) request.pause();
     });
-    request.once('close', () => clearTimeout(timer));
-    request.once('end', () => clearTimeout(timer));
-  });
+    response.once('finish', () => {
+      if (request.complete) return;
+      const timer = setTimeout(() => request.socket.destroy(), REFUSED_BODY_MS);
+      request.once('close', () => clearTimeout(timer));
+      request.once('end', () => clearTimeout(timer));
+    });
+  }
   sendProblem(response, error);
 }
 

@@ -23,9 +23,9 @@ import { carriesToken } from './guard';
 import { contentTypes } from './negotiate';
 import { openApiText } from './openapi';
 import { JsonReply, type FileReply } from './reply';
-import { sendJson, sendProblem, toRefusal } from './respond';
+import { refuse, sendJson, toRefusal } from './respond';
 
-/** What a handler gets: everything parsed, and a signal that fires when the client goes away. */
+/** What a handler gets, parsed. */
 export interface RouteRequest<Name extends RouteName> {
   params: RouteParams<Name>;
   query: RouteQuery<Name>;
@@ -34,7 +34,6 @@ export interface RouteRequest<Name extends RouteName> {
   raw: IncomingMessage;
   /** Only a public route is ever asked without. */
   hasToken: boolean;
-  signal: AbortSignal;
 }
 
 type JsonHandler<Name extends JsonRouteName> = (
@@ -99,17 +98,13 @@ export function createApp(handlers: Handlers, log: Log): Express {
   });
   // Express knows an error handler by its four parameters.
   app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
-    sendProblem(response, toRefusal(readable(error), log, `${request.method} ${request.path}`));
+    refuse(request, response, toRefusal(readable(error), log, `${request.method} ${request.path}`));
   });
   return app;
 }
 
 async function answer(name: RouteName, request: Request, response: Response, handlers: Handlers): Promise<void> {
   const route: Route = routes[name];
-  const gone = new AbortController();
-  response.once('close', () => {
-    if (!response.writableFinished) gone.abort(new LoftError(499, 'client_gone', 'The client went away.'));
-  });
   if (route.answer === 'openapi') {
     sendJson(response, 200, openApiText());
     return;
@@ -123,7 +118,6 @@ async function answer(name: RouteName, request: Request, response: Response, han
         : parseBy(bodySchemas[name] ?? route.body, await readJson(request), 422, 'bad_request'),
     raw: request,
     hasToken: carriesToken(request),
-    signal: gone.signal,
   };
   // The table pairs each name with its own handler; that `name` picks both is beyond the type checker.
   const handler = handlers[name as JsonRouteName] as (request: unknown, open?: OpenEvents) => Promise<unknown>;

@@ -10,7 +10,7 @@ import { withPauseLimit } from './body';
 
 /** Larger bodies go to a file: many clients that push at once must not fill the memory. */
 const KEPT_IN_MEMORY_BYTES = 1024 * 1024;
-export const MAX_ROWS_BYTES = 8 * 1024 ** 3;
+const MAX_ROWS_BYTES = 8 * 1024 ** 3;
 
 /** A body that can be read from its start as often as needed. */
 export interface Spooled {

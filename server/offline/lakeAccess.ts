@@ -52,7 +52,10 @@ export class LakeAccess {
       const detail =
         error instanceof LoftError ? error.detail : 'The lake could not be opened; logs/worker.log says why.';
       this.current = { state: isElsewhere ? 'lake_elsewhere' : 'away', detail };
-      throw error;
+      // A lake of another store must not stay locked by us.
+      if (isElsewhere) await this.worker.kill('its lake belongs to another store');
+      if (error instanceof LoftError && error.status !== 500) throw error;
+      throw new LoftError(503, 'offline_store_away', detail, { retryAfterSeconds: 10, cause: error });
     }
   }
 

@@ -5,6 +5,8 @@ import { readFile, rm, stat } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { findGateway } from '../../client/discovery';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { OnlineAnswer } from '../../contract/api';
 import { LoftError } from '../../contract/errors';
 import { newDataDir, spawnGateway, startOwnGateway } from './support/gateway';
 
@@ -97,6 +99,54 @@ describe('the gateway as a process', function () {
     const { gateway, client } = await startOwnGateway({ dataDir });
     client.close();
     await gateway.close();
+  });
+
+  it('answers 503 while its Postgres is away, and reads again once it is back, without a restart', async () => {
+    const { gateway, client } = await startOwnGateway({ dataDir });
+    try {
+      await client.call('publish', { body: { definitions } });
+      const rows = { json: { rows: [{ item: 'a', n: 1, event_timestamp: '2024-01-01T00:00:00Z' }] } };
+      await client.call('writeRows', { params: { view: 'facts' }, rows });
+      const read = () => client.call('onlineGet', { body: { features: ['facts:n'], entities: { item: ['a'] } } });
+      const pid = Number((await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n', 1)[0]);
+      process.kill(pid, 'SIGKILL');
+      const codes = new Set<string>();
+      for (const until = Date.now() + 30_000; Date.now() < until; await delay(50)) {
+        const answer = await read().catch((error: unknown) => error);
+        if (!(answer instanceof LoftError)) {
+          assert.deepEqual((answer as OnlineAnswer).columns['n']?.values, [1]);
+          if (codes.size > 0) break;
+          continue;
+        }
+        codes.add(`${answer.status} ${answer.code}`);
+      }
+      assert.deepEqual([...codes], ['503 online_store_away']);
+      assert.equal((await client.call('health')).stores?.online.state, 'ok');
+    } finally {
+      client.close();
+      await gateway.close();
+    }
+  });
+
+  it('serves everything else when the offline store can’t be opened, and says so there', async () => {
+    const known = process.env['FEATURELOFT_EXTENSIONS'];
+    process.env['FEATURELOFT_EXTENSIONS'] = dataDir;
+    try {
+      const { gateway, client } = await startOwnGateway({ dataDir });
+      await client.call('publish', { body: { definitions } });
+      await assert.rejects(
+        client.call('uploadDataset', { params: { name: 'rows' }, rows: { text: 'a\n1\n', type: 'text/csv' } }),
+        (error) => error instanceof LoftError && [409, 503].includes(error.status),
+      );
+      const health = await client.call('health');
+      assert.equal(health.status, 'degraded');
+      assert.equal(health.stores?.offline.state, 'away');
+      client.close();
+      await gateway.close();
+    } finally {
+      if (known === undefined) delete process.env['FEATURELOFT_EXTENSIONS'];
+      else process.env['FEATURELOFT_EXTENSIONS'] = known;
+    }
   });
 
   it('says so when its Postgres can’t be reached', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { followChanges, type Followed } from '../../client/changeStream';
 import { LoftError } from '../../contract/errors';
@@ -105,6 +106,24 @@ describe('the gateway over HTTP', function () {
       request.flushHeaders();
     });
     assert.equal(status, 413);
+  });
+
+  it('cuts off a JSON body that grows beyond 32 MB, after its answer', async () => {
+    const { port, host } = new URL(gateway.url);
+    const socket = connect(Number(port), '127.0.0.1');
+    socket.on('error', () => undefined);
+    let answer = '';
+    socket.setEncoding('utf8').on('data', (text: string) => (answer += text));
+    socket.write(
+      `POST /v1/plan HTTP/1.1\r\nhost: ${host}\r\nauthorization: Bearer ${gateway.token}\r\n` +
+        'content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
+    );
+    const megabyte = `100000\r\n${' '.repeat(1024 * 1024)}\r\n`;
+    const flood = setInterval(() => socket.write(megabyte), 5);
+    await new Promise((done) => socket.once('close', done));
+    clearInterval(flood);
+    assert.match(answer, /^HTTP\/1\.1 413 /);
+    assert.match(answer, /"code":"body_too_large"/);
   });
 
   it('publishes, and answers the registry with 304 while it stands', async () => {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { routes } from '../../../contract/api';
@@ -64,7 +63,7 @@ describe('the guard, ahead of everything else on the HTTP server', () => {
     socket.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk));
     socket.on('error', () => undefined);
     socket.write(text);
-    await once(socket, 'close');
+    await new Promise((done) => socket.once('close', done));
     return answer;
   }
 
@@ -173,7 +172,7 @@ describe('the guard, ahead of everything else on the HTTP server', () => {
     );
     const started = Date.now();
     const flood = setInterval(() => socket.write('x'.repeat(64 * 1024)), 5);
-    await once(socket, 'close');
+    await new Promise((done) => socket.once('close', done));
     clearInterval(flood);
     assert.match(answer, /^HTTP\/1\.1 401 /);
     assert.ok(Date.now() - started < 5_000, 'the connection ends soon');
@@ -227,7 +226,7 @@ describe('the guard, ahead of everything else on the HTTP server', () => {
     socket.write(`GET /v1/health HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n`);
     const trickle = setInterval(() => socket.write('x: y\r\n'), 500);
     const started = Date.now();
-    await once(socket, 'close');
+    await new Promise((done) => socket.once('close', done));
     clearInterval(trickle);
     assert.ok(Date.now() - started < 15_000);
     assert.match(answer, /^HTTP\/1\.1 408 /);
