@@ -256,7 +256,7 @@ async function store(
   const file = join(context.trainingDir, name, `v${version}`, 'data.parquet');
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   await rename(unfinished, file);
-  return recordTrainingSet(
+  return await recordTrainingSet(
     context.db,
     {
       name,

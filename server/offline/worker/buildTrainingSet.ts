@@ -33,8 +33,11 @@ export function buildTrainingSet(lake: Lake, request: Build['request']): Promise
     const columns = [...request.spineTypes, ...request.features.map(({ column, type }) => ({ name: column, type }))];
     await writeAtomically(request.target, (file) => writeResult(session, request, views, file));
     const file = `read_parquet(${quoteText(request.target)})`;
+    const rows = await session.count(`SELECT count(*) FROM ${file}`);
+    const asked = await session.count('SELECT count(*) FROM spine');
+    if (rows !== asked) throw new Error(`a left join made ${rows} rows of ${asked}: is a write_seq twice in history?`);
     return {
-      rows: await session.count(`SELECT count(*) FROM ${file}`),
+      rows,
       columns,
       spineHash,
       contentHash: await hashOf(session, columns, file),
