@@ -1,5 +1,5 @@
 // Runs one test suite as a process of its own and counts what came of it.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT } from '../setup/checkout.mjs';
@@ -44,6 +44,8 @@ function readJunit(xml) {
  */
 async function runSuite(name, timeoutMs, describe) {
   const folder = mkdtempSync(join(tmpdir(), 'loft-'));
+  // As open as the system's own: under root, tests run programs as an ordinary account too.
+  chmodSync(folder, 0o1777);
   const { command, args, env, read } = describe(join(folder, 'results'));
   const { code, timedOut } = await run(command, args, {
     cwd: ROOT,
