@@ -228,7 +228,7 @@ async function describeLoads(client: GatewayClient, published: Published): Promi
   const facts: Record<string, unknown> = {};
   for (const { view, already, answer } of published.loads) {
     if (answer && !already) {
-      parts.push(`${view} ${count(answer.written)} (of ${count(answer.written + answer.superseded)} rows)`);
+      parts.push(`${view} ${count(answer.written)} of ${count(answer.written + answer.superseded)} rows`);
       facts[view] = { written: answer.written, superseded: answer.superseded, rejected: answer.rejected };
     } else {
       const { state } = await client.call('view', { params: { view } });
@@ -240,7 +240,9 @@ async function describeLoads(client: GatewayClient, published: Published): Promi
   return {
     step: 'load',
     already,
-    line: already ? `loaded: already there, ${parts.join(', ')}` : `written online: ${parts.join(', ')}`,
+    line: already
+      ? `loaded: already there, ${parts.join(', ')}`
+      : `written online, the newest row of each key: ${parts.join(', ')}; all go to history`,
     facts,
   };
 }

@@ -1,5 +1,6 @@
 import { dataTypes, type DataFormat } from '../../client/gatewayClient';
 import { typeOfFile } from '../../client/publishFiles';
+import { LoftError } from '../../contract/errors';
 import { EXIT, Misuse, namedPositionals, readArguments, type Command } from '../command';
 import { count } from '../output';
 
@@ -24,11 +25,17 @@ export const push: Command = {
         ? { stream: process.stdin, type: dataTypes[readFormat(values.format)] }
         : { file, type: values.format === undefined ? typeOfFile(file) : dataTypes[readFormat(values.format)] };
     const client = await context.connect();
-    const answer = await client.call('writeRows', {
+    const key = values['idempotency-key'];
+    const sent = client.call('writeRows', {
       params: { view },
       query: values['skip-bad-rows'] ? { onError: 'skip' } : {},
       rows,
-      ...(values['idempotency-key'] === undefined ? {} : { headers: { 'idempotency-key': values['idempotency-key'] } }),
+      ...(key === undefined ? {} : { headers: { 'idempotency-key': key } }),
+    });
+    const answer = await sent.catch((error: unknown) => {
+      if (error instanceof LoftError && error.code === 'bad_rows')
+        context.out.note('Nothing was written. --skip-bad-rows takes the good rows.');
+      throw error;
     });
     context.out.result(answer, [
       `${view}: ${count(answer.written, 'row')} written, ${answer.superseded} superseded, ${answer.rejected} rejected, ${count(answer.warned, 'warning')}`,
