@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TrainingSetInfo, TrainingSetRequest } from '../../contract/api';
 import { canonicalJson } from '../../contract/canonical';
 import type { LoftError } from '../../contract/errors';
 import { parseJson, printJson } from '../../contract/json';
+import type { OfflineStore } from '../../server/offline/offlineStore';
 import { readJsonRows } from '../../server/online/decode/jsonRows';
 import { writeRows } from '../../server/online/write';
 import { publish } from '../../server/registry/publish';
@@ -264,7 +265,6 @@ describe('training sets', function () {
     const clean = await on.store.verify('full');
     assert.deepEqual(clean.bad, []);
     assert.ok(clean.checked > 5);
-    const { writeFileSync } = await import('node:fs');
     const flip = (file: string): (() => void) => {
       const path = join(on.folder.dir, file);
       const bytes = readFileSync(path);
@@ -294,6 +294,46 @@ describe('training sets', function () {
     assert.ok(!bad?.trainingSets.some(({ name }) => name === 'of_rows'));
     restoreDataset();
     assert.deepEqual((await on.store.verify('full')).bad, []);
+  });
+});
+
+describe('verify and the catalog', function () {
+  this.timeout(60_000);
+
+  async function namesCatalog(store: OfflineStore, file: string, places: number[]): Promise<void> {
+    assert.deepEqual((await store.verify('full')).bad, []);
+    const bytes = readFileSync(file);
+    const changed = Buffer.from(bytes);
+    for (const at of places) changed[at] = (changed[at] ?? 0) ^ 1;
+    writeFileSync(file, changed);
+    const { bad } = await store.verify('full');
+    assert.deepEqual(
+      bad.map((one) => [one.file, one.table, one.problem]),
+      [['lake/catalog.ducklake', 'catalog', 'changed']],
+    );
+    writeFileSync(file, bytes);
+    assert.deepEqual((await store.verify('full')).bad, []);
+  }
+
+  it('names the catalog when a byte of it has flipped on disk', async () => {
+    const on = await openTestStore();
+    try {
+      await on.store.start();
+      const rows = Array.from({ length: 200 }, (_, n) => `${n},${n * 2}`);
+      await on.store.uploadDataset('kept', textBody(`a,b\n${rows.join('\n')}\n`), { mode: 'replace', format: 'csv' });
+      const catalog = join(on.folder.lakeDir, 'catalog.ducklake');
+      // Before it is closed for the first time, the catalog is all in its log.
+      await namesCatalog(on.store, `${catalog}.wal`, [500]);
+      await on.store.stop();
+      const second = on.again();
+      // Blocks of 256 KiB follow three headers of 4 KiB; which of them are in use is DuckDB's to know.
+      const blocks = Math.floor((readFileSync(catalog).length - 12_288) / 262_144);
+      const places = Array.from({ length: blocks }, (_, block) => 12_288 + block * 262_144 + 1_000);
+      await second.start();
+      await namesCatalog(second, catalog, places);
+    } finally {
+      await on.close();
+    }
   });
 });
 

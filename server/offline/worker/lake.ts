@@ -140,6 +140,13 @@ export class Lake {
     return turn;
   }
 
+  /** Work while no transaction of ours is under way, so that the files on disk are those of the last commit. */
+  betweenWrites<Result>(work: (session: Session) => Promise<Result>): Promise<Result> {
+    const turn = this.lane.then(() => this.read(work));
+    this.lane = turn.catch(() => undefined);
+    return turn;
+  }
+
   private async writeNow<Result extends object>(
     work: (session: Session) => Promise<Result | undefined>,
   ): Promise<(Result & { snapshot: number }) | undefined> {

@@ -3,6 +3,7 @@ import { HashedFiles } from '../hashedFiles';
 import type { BadFile, WorkerCalls } from '../protocol';
 import { underRoot } from './dataFiles';
 import type { Lake, Session } from './lake';
+import { verifyCatalog } from './verifyCatalog';
 
 const files = new HashedFiles();
 
@@ -21,7 +22,7 @@ export async function verifyLake(
     bytes += found.bytes;
     if (found.verdict !== 'same') bad.push({ file: underRoot(lake, path), table, snapshot, problem: found.verdict });
   }
-  return { checked: named.length, bytes, bad };
+  return { checked: named.length + 1, bytes, bad: [...(await verifyCatalog(lake)), ...bad] };
 }
 
 async function namedFiles(session: Session): Promise<{ file: string; table: string; snapshot: number }[]> {
