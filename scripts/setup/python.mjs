@@ -35,9 +35,9 @@ export async function installPython() {
   await withLock('python', async () => {
     if (isInstalled()) return;
     const started = Date.now();
-    say('Python packages: installing (about 1 GB) …');
     // A whole environment of older requirements is brought up to date, one that a kill left half done is made anew.
     const isWhole = existsSync(VENV_PYTHON) && existsSync(STAMP);
+    say(`Python packages: ${isWhole ? 'bringing up to date' : 'installing (about 1 GB)'} …`);
     rmSync(isWhole ? STAMP : VENV, { recursive: true, force: true });
     if (!isWhole) await makeEnvironment(findPython());
     // `python -m pip`, not `pip`: the first line of a script cannot name a path with a space.
@@ -48,7 +48,7 @@ export async function installPython() {
       await must('Installing the featureloft package', VENV_PYTHON, [...pip, ...editable]);
     }
     writeStamp(STAMP, requirements());
-    say(`Python packages: installed in ${Math.round((Date.now() - started) / 1000)} s`);
+    say(`Python packages: ready in ${Math.round((Date.now() - started) / 1000)} s`);
   });
 }
 
