@@ -1,7 +1,7 @@
 import type { Db } from '../postgres/connect';
 
 /** How long a lease stands without renewal. */
-export const LEASE_MS = 15_000;
+const LEASE_MS = 15_000;
 const RENEW_MS = 5_000;
 /** So long before our own clock says that the lease ends, writing stops: the database's clock may run faster. */
 const MARGIN_MS = 3_000;

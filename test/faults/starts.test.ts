@@ -168,7 +168,7 @@ async function works({ client }: Served, dataDir: string): Promise<void> {
   const read = await client.call('onlineGet', { body: { features: ['facts:n'], entities: { item: ['a'] } } });
   assert.deepEqual(read.columns['n']?.values, [1]);
   const { checked, bad } = await client.call('verify', { body: {} });
-  assert.deepEqual([checked, bad], [1, []]);
+  assert.deepEqual([checked, bad], [2, []], 'the rows’ file and the catalog');
   const [stored] = await askPostgres(dataDir, 'SELECT n FROM features."facts_v1"');
   assert.equal(stored?.['n'], '1');
 }

@@ -10,7 +10,7 @@ export function underRoot(lake: Lake, path: string): string {
 }
 
 /** As `loft.file_hashes` names a file: relative to the lake's data path, so that a folder can be moved. */
-export function underDataPath(lake: Lake, path: string): string {
+function underDataPath(lake: Lake, path: string): string {
   return relative(lake.location.dataPath, path).split(sep).join('/');
 }
 
