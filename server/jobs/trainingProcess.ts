@@ -36,6 +36,7 @@ export interface TrainingEnd {
  * ours but this job's token. It writes its results into the job's folder, and what it prints is kept in `log.txt` there.
  */
 export class TrainingProcess {
+  /** Never rejects. */
   readonly ended: Promise<TrainingEnd>;
   private readonly child: ChildProcess;
   private killTimer: NodeJS.Timeout | undefined;
@@ -83,7 +84,10 @@ export class TrainingProcess {
       child.once('error', (error) => done({ code: null, signal: null, errors, failure: error.message }));
       child.once('close', (code, signal) => done({ code, signal, errors }));
     });
-    if (child.pid !== undefined) await writeFile(join(jobDir, PID_FILE), String(child.pid), { mode: 0o600 });
+    if (child.pid !== undefined) {
+      // On a full disk the job goes on: only a gateway that is killed meanwhile could not find its process.
+      await writeFile(join(jobDir, PID_FILE), String(child.pid), { mode: 0o600 }).catch(() => undefined);
+    }
     const result = await end;
     clearTimeout(this.killTimer);
     // What it started itself and left behind must not outlive its job.
