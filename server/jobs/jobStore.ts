@@ -19,9 +19,11 @@ export class JobStore {
     );
   }
 
+  /** A job that has ended stays as it ended: a report of its progress may arrive here after its end, on another connection. */
   async update(job: JobInfo): Promise<void> {
     await this.db.query(
-      'UPDATE registry.jobs SET state = $2, info = $3, updated_at = clock_timestamp() WHERE id = $1',
+      `UPDATE registry.jobs SET state = $2, info = $3, updated_at = clock_timestamp()
+       WHERE id = $1 AND state IN ('queued', 'running')`,
       [job.id, job.state, printJson(job)],
     );
   }
