@@ -41,7 +41,7 @@ const CHECKS = [
   ],
   [
     'Python types',
-    inPython('mypy', '--config-file', 'python/pyproject.toml', '--cache-dir', `${KEPT}/mypy`, 'python/featureloft'),
+    inPython('mypy', '--config-file', 'python/pyproject.toml', '--cache-dir', `${KEPT}/mypy`, ...PYTHON_FOLDERS),
   ],
 ];
 

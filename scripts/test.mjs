@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { check } from './check.mjs';
 import { ROOT } from './setup/checkout.mjs';
+import { OLDEST_FOR_TESTS } from './setup/node.mjs';
 import { main, SetupError } from './setup/report.mjs';
 import { setup } from './setup/setup.mjs';
 import { runMocha, runPytest } from './testing/suites.mjs';
@@ -31,7 +32,7 @@ async function testAll(names) {
       `Known: ${SUITES.map((suite) => suite.name).join(', ')}.`,
     );
   }
-  await setup();
+  await setup({ oldestNode: OLDEST_FOR_TESTS });
 
   const rows = [];
   for (const suite of SUITES) {

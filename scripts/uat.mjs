@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { OLDEST_FOR_TESTS } from './setup/node.mjs';
 import { main } from './setup/report.mjs';
 import { setup } from './setup/setup.mjs';
 import { runMocha } from './testing/suites.mjs';
@@ -9,7 +10,7 @@ import { runMocha } from './testing/suites.mjs';
 const TIMEOUT_MS = 20 * 60_000;
 
 await main(async () => {
-  await setup();
+  await setup({ oldestNode: OLDEST_FOR_TESTS });
   const folder = mkdtempSync(join(tmpdir(), 'loft-uat-'));
   const file = join(folder, 'evidence');
   const suite = { name: 'acceptance', folder: 'test/acceptance', timeoutMs: TIMEOUT_MS, env: { LOFT_EVIDENCE: file } };

@@ -6,8 +6,8 @@ import { checkNode, installNodeModules } from './node.mjs';
 import { checkPython, installPython } from './python.mjs';
 import { main, say } from './report.mjs';
 
-export async function setup() {
-  checkNode();
+export async function setup({ oldestNode } = {}) {
+  checkNode(oldestNode);
   checkPython();
   await installNodeModules();
   await build();
