@@ -113,6 +113,18 @@ describe('datasets', function () {
   for (const [what, csv, code, problems] of [
     ['ragged rows', 'a,b\n1\n1,2\n1,2,3\n', 'bad_csv', ['line 2: 1 fields', 'line 4: 3 fields']],
     ['a quote that is never closed', 'a,b\n1,2\n3,"x\n', 'bad_csv', ['line 3: "3,\\"x\\n"']],
+    [
+      'a quote of the header that is never closed',
+      'a,"b\n1,2\n',
+      'bad_csv',
+      ['line 1: a quote out of place or never closed, or no end within 1 MB'],
+    ],
+    [
+      'a header without an end',
+      'a,'.repeat(600_000),
+      'bad_csv',
+      ['line 1: a quote out of place or never closed, or no end within 1 MB'],
+    ],
     ['an empty file', '', 'empty_file', []],
     ['a file of blanks', ' \n\n', 'empty_file', []],
     ['two columns of one name but for case', 'a,A\n1,2\n', 'bad_columns', [': "A", as column 1']],
@@ -131,11 +143,11 @@ describe('datasets', function () {
     });
   }
 
-  it('takes semicolons, a byte order mark and CRLF', async () => {
-    const stored = await upload('european', '\ufeffa;b\r\n1;2,5\r\n');
+  it('takes semicolons, a byte order mark, CRLF and quoted names', async () => {
+    const stored = await upload('european', '\ufeffa;"b ""1,2;"""\r\n1;2,5\r\n');
     assert.deepEqual(
       stored.columns.map(({ name, type }) => `${name} ${type}`),
-      ['a int64', 'b string'],
+      ['a int64', 'b "1,2;" string'],
     );
   });
 

@@ -1,8 +1,10 @@
 import { open } from 'node:fs/promises';
+import { CsvError, parse, type Info } from 'csv-parse/sync';
 import { LoftError, MAX_PROBLEMS, type Problem } from '../../../contract/errors';
 import { parseValueType } from '../../../contract/valueTypes';
 import { quoteText, type Session } from './lake';
 import { lakeType } from './lakeTypes';
+import { refuseLongRecords } from './longRecords';
 import { chunkColumns } from './plainValues';
 import { checkColumnNames, refused, type Staged } from './staged';
 import { TypeGuess } from './typeGuess';
@@ -20,6 +22,7 @@ const READ_BUFFER = 2 * LONGEST_LINE;
 export async function stageCsv(session: Session, file: string): Promise<Staged> {
   const { names, delimiter } = await readHeader(file);
   checkColumnNames(names);
+  await refuseLongRecords(file, LONGEST_LINE);
   const places = names.map((_, index) => `c${index}`);
   await readStrictly(session, file, places, delimiter);
   const guesses = await guessTypes(session, places);
@@ -79,57 +82,47 @@ export function tryAs(wanted: string, text: string): string {
 async function readHeader(file: string): Promise<{ names: string[]; delimiter: string }> {
   const handle = await open(file);
   let start: string;
+  let isWhole: boolean;
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
     start = buffer
       .subarray(0, bytesRead)
       .toString('utf8')
       .replace(/^\ufeff/, '');
+    isWhole = bytesRead < HEADER_BYTES;
   } finally {
     await handle.close();
   }
   if (start.trim() === '') {
     throw new LoftError(422, 'empty_file', 'The file is empty. A CSV file begins with a line of column names.');
   }
-  const end = recordEnd(start);
-  if (end === undefined) {
+  const { names, delimiter } = [',', ';', '\t', '|']
+    .map((one) => ({ names: firstRecord(start, isWhole, one), delimiter: one }))
+    .reduce((best, next) => (next.names.length > best.names.length ? next : best));
+  if (names.length === 0) {
     throw refused('bad_csv', 'The CSV file can’t be read', [
-      { path: 'line 1', code: 'bad_header', found: 'a quote that is never closed', expected: 'a line of column names' },
+      {
+        path: 'line 1',
+        code: 'bad_header',
+        found: 'a quote out of place or never closed, or no end within 1 MB',
+        expected: 'a line of column names',
+      },
     ]);
   }
-  const record = start.slice(0, end);
-  const delimiter = [',', ';', '\t', '|']
-    .map((one) => ({ one, count: splitRecord(record, one).length }))
-    .reduce((best, next) => (next.count > best.count ? next : best)).one;
-  return { names: splitRecord(record, delimiter).map((name) => name.trim()), delimiter };
+  return { names: names.map((name) => name.trim()), delimiter };
 }
 
-/** Where the first record ends: at a line break outside quotes, or the end of a short file. */
-function recordEnd(text: string): number | undefined {
-  let quoted = false;
-  for (let at = 0; at < text.length; at++) {
-    const character = text[at];
-    if (character === '"') quoted = !quoted;
-    else if (!quoted && (character === '\n' || character === '\r')) return at;
+/** Nothing where a quote is out of place, as it may be with another delimiter, or where the record has no end. */
+function firstRecord(text: string, isWhole: boolean, delimiter: string): string[] {
+  const options = { delimiter, record_delimiter: ['\r\n', '\n', '\r'], to: 1, info: true };
+  try {
+    // The types don't know what `info` does.
+    const [first] = parse(text, options) as unknown as { record: string[]; info: Info }[];
+    return first !== undefined && (isWhole || first.info.bytes < Buffer.byteLength(text)) ? first.record : [];
+  } catch (error) {
+    if (error instanceof CsvError) return [];
+    throw error;
   }
-  return quoted || text.length >= HEADER_BYTES ? undefined : text.length;
-}
-
-function splitRecord(record: string, delimiter: string): string[] {
-  const fields: string[] = [];
-  let field = '';
-  let quoted = false;
-  for (let at = 0; at < record.length; at++) {
-    const character = record[at] ?? '';
-    if (character === '"') {
-      if (quoted && record[at + 1] === '"') field += record[at++];
-      else quoted = !quoted;
-    } else if (character === delimiter && !quoted) {
-      fields.push(field);
-      field = '';
-    } else field += character;
-  }
-  return [...fields, field];
 }
 
 async function readStrictly(session: Session, file: string, places: string[], delimiter: string): Promise<void> {
