@@ -15,11 +15,15 @@ const RETRY_AFTER_MS = 10_000;
 const OLDEST = [20, 0];
 export const OLDEST_FOR_TESTS = [20, 19];
 
-export function checkNode([major, minor] = OLDEST) {
+function isAtLeast([major, minor]) {
   const [ownMajor = 0, ownMinor = 0] = process.versions.node.split('.').map(Number);
-  if (ownMajor > major || (ownMajor === major && ownMinor >= minor)) return;
+  return ownMajor > major || (ownMajor === major && ownMinor >= minor);
+}
+
+export function checkNode(oldest = OLDEST) {
+  if (isAtLeast(oldest)) return;
   throw new SetupError(
-    `This needs Node ${major}.${minor} or newer; it was started with Node ${process.versions.node} (${process.execPath}).`,
+    `This needs Node ${oldest.join('.')} or newer; it was started with Node ${process.versions.node} (${process.execPath}).`,
     'Install a newer Node (https://nodejs.org, or your version manager), then run the same command again.',
   );
 }
@@ -43,7 +47,8 @@ export async function installNodeModules() {
     if (missing.length > 0) {
       throw new SetupError(
         `npm ci ended without an error, but did not install ${missing.length} packages, such as ${missing[0]}.`,
-        'The most likely cause is a full disk: see that about 2 GB are free, then run the same command again.',
+        'See that about 2 GB of disk are free, and that npm is newer than 9.6.4, which knows no binaries for glibc ' +
+          '(`npm install --global npm@10`); then run the same command again.',
       );
     }
     say(`npm packages: installed in ${result.seconds.toFixed(0)} s`);
@@ -67,8 +72,10 @@ function missingPackages() {
     .map(([path]) => path);
 }
 
-function isForThisPlatform({ os, cpu, libc }) {
+function isForThisPlatform({ os, cpu, libc, engines }) {
   if (os === undefined && cpu === undefined) return false;
+  // npm leaves an optional package out that wants a newer Node: those are tools of the tests and the lint.
+  if (engines?.node !== undefined && !isAtLeast(OLDEST_FOR_TESTS)) return false;
   const fits = (wanted, own) => wanted === undefined || wanted.includes(own);
   return fits(os, process.platform) && fits(cpu, process.arch) && (libc === undefined || fits(libc, ownLibc()));
 }
