@@ -28,10 +28,13 @@ export class EventStream {
   private constructor(private readonly response: ServerResponse) {
     this.heartbeat = setInterval(() => this.write(': alive\n\n'), HEARTBEAT_MS);
     this.closed = new Promise((done) => {
-      response.once('close', () => {
+      const close = (): void => {
         clearInterval(this.heartbeat);
         done();
-      });
+      };
+      // A client may be gone before its stream is opened, and 'close' does not come twice.
+      if (response.closed) close();
+      else response.once('close', close);
     });
   }
 

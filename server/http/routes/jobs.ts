@@ -32,6 +32,7 @@ export function jobRoutes({
       });
       const end = (): void => stream.end();
       closing.addEventListener('abort', end);
+      if (closing.aborted) end();
       await stream.closed;
       closing.removeEventListener('abort', end);
       stop();
