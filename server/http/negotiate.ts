@@ -10,13 +10,13 @@ const offered = [
 ] as const satisfies { format: FileFormat; type: string }[];
 
 export const contentTypes = { parquet: offered[0].type, csv: 'text/csv; charset=utf-8', ndjson: offered[2].type };
-const alternativeTypes: Record<string, FileFormat> = {
-  'application/parquet': 'parquet',
-  'application/x-parquet': 'parquet',
-  'application/octet-stream': 'parquet',
-  'application/ndjson': 'ndjson',
-  'application/jsonl': 'ndjson',
-};
+const alternatives: readonly { format: FileFormat; type: string }[] = [
+  { format: 'parquet', type: 'application/parquet' },
+  { format: 'parquet', type: 'application/x-parquet' },
+  { format: 'parquet', type: 'application/octet-stream' },
+  { format: 'ndjson', type: 'application/ndjson' },
+  { format: 'ndjson', type: 'application/jsonl' },
+];
 
 /** The format that `Accept` likes best; Parquet when it likes all the same. Throws 406. */
 export function chooseFormat(request: IncomingMessage): FileFormat {
@@ -24,7 +24,7 @@ export function chooseFormat(request: IncomingMessage): FileFormat {
   const wanted = accept.split(',').map(readRange);
   let best: { format: FileFormat; quality: number } | undefined;
   for (const { format, type } of offered) {
-    const names = [type, ...Object.keys(alternativeTypes).filter((name) => alternativeTypes[name] === format)];
+    const names = [type, ...alternatives.filter((one) => one.format === format).map((one) => one.type)];
     const quality = qualityOf(names, wanted);
     if (quality > 0 && quality > (best?.quality ?? 0)) best = { format, quality };
   }
@@ -64,7 +64,7 @@ function qualityOf(names: readonly string[], ranges: readonly MediaRange[]): num
 /** The format of an uploaded body, by its Content-Type. Throws 415. */
 export function formatOfBody(type: string | undefined): FileFormat {
   if (type === 'text/csv') return 'csv';
-  const found = offered.find((one) => one.type === type)?.format ?? alternativeTypes[type ?? ''];
+  const found = [...offered, ...alternatives].find((one) => one.type === type)?.format;
   if (found) return found;
   throw new LoftError(
     415,

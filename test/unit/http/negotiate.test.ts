@@ -38,7 +38,7 @@ describe('the format of stored data', () => {
     assert.equal(formatOfBody('text/csv'), 'csv');
     assert.equal(formatOfBody('application/vnd.apache.parquet'), 'parquet');
     assert.equal(formatOfBody('application/x-ndjson'), 'ndjson');
-    for (const type of [undefined, 'application/json', 'text/plain', 'multipart/form-data']) {
+    for (const type of [undefined, 'application/json', 'text/plain', 'multipart/form-data', 'constructor']) {
       assert.throws(
         () => formatOfBody(type),
         (error) => error instanceof LoftError && error.status === 415,
