@@ -3,7 +3,7 @@ import { chmodSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hashOf, isMain, ROOT, stampIs, writeStamp } from './setup/checkout.mjs';
 import { withLock } from './setup/lock.mjs';
-import { main, say } from './setup/report.mjs';
+import { main, say, SetupError } from './setup/report.mjs';
 
 const ENTRIES = { gateway: 'server/main.ts', worker: 'server/offline/worker/main.ts', cli: 'cli/main.ts' };
 const SOURCES = ['contract', 'client', 'server', 'cli', 'scripts/build.mjs', 'package-lock.json', 'tsconfig.json'];
@@ -24,7 +24,7 @@ async function bundleAll() {
   const started = Date.now();
   const esbuild = await import('esbuild');
   for (const [name, source] of Object.entries(ENTRIES)) {
-    await esbuild.build({
+    const building = esbuild.build({
       absWorkingDir: ROOT,
       entryPoints: [source],
       outfile: bundle(name),
@@ -38,6 +38,12 @@ async function bundleAll() {
       define: { FEATURELOFT_VERSION: JSON.stringify(version()) },
       ...(name === 'cli' ? { banner: { js: '#!/usr/bin/env node' } } : {}),
       logLevel: 'warning',
+    });
+    await building.catch(() => {
+      throw new SetupError(
+        `dist/${name}.js could not be built.`,
+        'The lines above say where; they are about the sources.',
+      );
     });
   }
   chmodSync(bundle('cli'), 0o755);
