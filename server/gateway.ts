@@ -6,6 +6,7 @@ import { Closers } from './closers';
 import { emptyTmp, openDataFolder, type DataFolder } from './dataFolder';
 import { removeDiscovery, writeDiscovery } from './discoveryFile';
 import { createGuard } from './http/guard';
+import { hotRoute } from './http/hotRoute';
 import { createHttpServer } from './http/httpServer';
 import { JobTokens } from './http/jobTokens';
 import { createApp } from './http/router';
@@ -154,24 +155,23 @@ async function open(
   const closing = new AbortController();
   const hosts = new Set<string>();
   const parts = { db, reads, registry, search, changes, offline, jobs, closing: closing.signal, gateway: name };
+  const handlers = {
+    ...healthRoutes({
+      ...parts,
+      token: folder.token,
+      embedded: options.postgres === undefined,
+      searchSize: () => search.size,
+    }),
+    ...registryRoutes(parts),
+    ...onlineRoutes({ ...parts, tmpDir: folder.tmpDir }),
+    ...changeRoutes(parts),
+    ...offlineRoutes(offline),
+    ...jobRoutes(parts),
+  };
   const server = createHttpServer({
     guard: createGuard({ token: folder.token, jobTokens: tokens, hosts: () => hosts }),
-    app: createApp(
-      {
-        ...healthRoutes({
-          ...parts,
-          token: folder.token,
-          embedded: options.postgres === undefined,
-          searchSize: () => search.size,
-        }),
-        ...registryRoutes(parts),
-        ...onlineRoutes({ ...parts, tmpDir: folder.tmpDir }),
-        ...changeRoutes(parts),
-        ...offlineRoutes(offline),
-        ...jobRoutes(parts),
-      },
-      log,
-    ),
+    app: createApp(handlers, log),
+    hotRoutes: [hotRoute('onlineGet', handlers, log)],
   });
   const port = await server.listen(options.host, options.port);
   closers.add('http', () => {

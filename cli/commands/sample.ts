@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { ensureGateway, findGateway, stopGateway } from '../../client/discovery';
+import { defaultDataDir, ensureGateway, findGateway, stopGateway } from '../../client/discovery';
 import { GatewayClient } from '../../client/gatewayClient';
 import { runSample, type SampleStep } from '../../client/sample';
 import { LoftError } from '../../contract/errors';
@@ -37,6 +37,7 @@ export const sample: Command = {
     out.line(
       `gateway: ${running ? 'already running' : 'started'} at ${gateway.url} (process ${gateway.pid}), data in ${dataDir}`,
     );
+    const at = dataDir === defaultDataDir() ? '' : ` --data '${dataDir}'`;
     const steps: SampleStep[] = [];
     try {
       const client = new GatewayClient(gateway);
@@ -56,19 +57,20 @@ export const sample: Command = {
       if (values.once && !running) await stopGateway(gateway);
     }
     out.result({ gateway: { url: gateway.url, pid: gateway.pid, dataDir }, steps }, [
-      ...whereNext(),
+      ...whereNext(at),
       values.once && !running
         ? 'The gateway has ended; `npm start` starts it again.'
-        : '`npx featureloft stop` ends the gateway.',
+        : `\`npx featureloft stop${at}\` ends the gateway.`,
     ]);
     return EXIT.done;
   },
 };
 
-function whereNext(): string[] {
+function whereNext(at: string): string[] {
+  const keys = '--key origin=JFK --key carrier=B6 --key tailnum=N236JB';
   return [
-    'Where to look next: `npx featureloft search delay`, `npx featureloft get --service delay_model --key origin=JFK --key carrier=B6 --key tailnum=N236JB`,',
-    '`npx featureloft training-set show flight_delays`, and the notebook examples/nycflights/train.ipynb.',
+    `Where to look next: \`npx featureloft search delay${at}\`, \`npx featureloft get --service delay_model ${keys}${at}\`,`,
+    `\`npx featureloft training-set show flight_delays${at}\`, and the notebook examples/nycflights/train.ipynb.`,
   ];
 }
 
