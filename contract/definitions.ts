@@ -9,8 +9,8 @@ import { timeZoneProblem } from './timeZones';
 import { columnWidth, isKeyType, parseValueType } from './valueTypes';
 
 /** Limits of one view, so that a row fits a Postgres page (semantics.md). */
-export const MAX_FEATURES = 800;
-export const MAX_ROW_BYTES = 7_500;
+const MAX_FEATURES = 800;
+const MAX_ROW_BYTES = 7_500;
 
 const Name = z.string();
 const Text = z.string().max(10_000);
@@ -175,8 +175,7 @@ function problemOfIssue(issue: z.core.$ZodIssue): Problem {
 /** Names are checked on the raw object, because a schema library may lose a key named `__proto__`. */
 function checkRawNames(raw: unknown, problems: Problem[]): void {
   const check = (owner: unknown, member: string, role: NameRole, path: string): void => {
-    if (!isObject(owner)) return;
-    const inner: unknown = Object.getOwnPropertyDescriptor(owner, member)?.value;
+    const inner = ownMember(owner, member);
     if (!isObject(inner)) return;
     for (const name of Object.getOwnPropertyNames(inner)) {
       const expected = nameProblem(name, role);
@@ -195,12 +194,19 @@ function checkRawNames(raw: unknown, problems: Problem[]): void {
       });
   }
   itemsOf(raw, 'entities').forEach((item, index) => check(item, 'keys', 'key', `entities.${index}`));
-  itemsOf(raw, 'views').forEach((item, index) => check(item, 'features', 'feature', `views.${index}`));
+  itemsOf(raw, 'views').forEach((item, index) => {
+    check(item, 'features', 'feature', `views.${index}`);
+    check(ownMember(item, 'source'), 'columns', 'column', `views.${index}.source`);
+  });
 }
 
 function itemsOf(raw: object, member: string): unknown[] {
-  const value: unknown = Object.getOwnPropertyDescriptor(raw, member)?.value;
+  const value = ownMember(raw, member);
   return Array.isArray(value) ? value : [];
+}
+
+function ownMember(owner: unknown, member: string): unknown {
+  return isObject(owner) ? Object.getOwnPropertyDescriptor(owner, member)?.value : undefined;
 }
 
 function isObject(value: unknown): value is object {

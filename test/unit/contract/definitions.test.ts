@@ -40,6 +40,10 @@ describe('definitions', () => {
   it('sees a feature named __proto__, which must not vanish', () => {
     const raw = parseJson('{"views":[{"name":"v","entity":"store","features":{"__proto__":"float64","a":"bool"}}]}');
     assert.deepEqual(problemsOf(raw), [{ path: 'views.0.features', code: 'bad_name' }]);
+    const mapped = parseJson(
+      '{"views":[{"name":"v","entity":"store","features":{"a":"bool"},"source":{"dataset":"d","columns":{"__proto__":"x"}}}]}',
+    );
+    assert.deepEqual(problemsOf(mapped), [{ path: 'views.0.source.columns', code: 'bad_name' }]);
   });
 
   it('lists every problem with its path', () => {
