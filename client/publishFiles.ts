@@ -141,7 +141,8 @@ async function loadOnce(
 }
 
 function datasetOf(view: string, datasets: Readonly<Record<string, string>>): string {
-  return datasets[view] ?? view;
+  // A view may be called `constructor`.
+  return Object.hasOwn(datasets, view) ? (datasets[view] ?? view) : view;
 }
 
 function withDatasets(

@@ -53,6 +53,11 @@ views:
     assert.equal(third.loads[0]?.answer?.written, 2);
   });
 
+  it('makes a dataset of the view’s name, whatever that is', async () => {
+    const { uploads } = await publish(await write('constructor'));
+    assert.equal(uploads[0]?.dataset.name, 'constructor');
+  });
+
   it('loads the same values again when its memory was lost', async () => {
     const path = await write('files_lost');
     await publish(path);
