@@ -82,8 +82,9 @@ export async function findDataset(db: Db, name: string, version?: number): Promi
 }
 
 export async function newestDataset(db: Db, name: string, version?: number): Promise<DatasetVersion | undefined> {
+  if (name.includes('\0')) return undefined; // is in no name, and Postgres takes it in no text
   const { rows } = await db.query<DatasetRow>(
-    `SELECT ${COLUMNS} FROM registry.datasets WHERE name = $1 AND ($2::int IS NULL OR version = $2)
+    `SELECT ${COLUMNS} FROM registry.datasets WHERE name = $1 AND ($2::bigint IS NULL OR version = $2)
      ORDER BY version DESC LIMIT 1`,
     [name, version ?? null],
   );

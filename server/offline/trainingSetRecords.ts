@@ -44,8 +44,9 @@ function recordOf(row: Row): TrainingSetRecord {
 export async function findTrainingSet(db: Db, name: string, version?: number): Promise<TrainingSetInfo> {
   const { rows } = await db.query<Row & Record<string, unknown>>(
     `SELECT info, features, created_at FROM registry.training_sets
-     WHERE name = $1 AND ($2::int IS NULL OR version = $2) ORDER BY version DESC LIMIT 1`,
-    [name, version ?? null],
+     WHERE name = $1 AND ($2::bigint IS NULL OR version = $2) ORDER BY version DESC LIMIT 1`,
+    // NUL is in no name, and Postgres takes it in no text.
+    [name.replaceAll('\0', '\ufffd'), version ?? null],
   );
   if (rows[0]) return recordOf(rows[0]).info;
   const { rows: all } = await db.query<{ name: string; version: string }>(

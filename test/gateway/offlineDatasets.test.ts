@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -9,6 +10,27 @@ import type { FileFormat } from '../../server/offline/protocol';
 import { openLake, openTestStore, scratchFolder, textBody, type TestStore } from './support/offline';
 
 const EXAMPLES = join(__dirname, '..', '..', 'examples', 'nycflights');
+
+const ARROW_TYPES = `
+  'us': pa.array([1_700_000_000_000_000, None], pa.timestamp('us', tz='America/New_York')),
+  'naive': pa.array([1_700_000_000_000_000_000, None], pa.timestamp('ns')),
+  'dict': pa.array(['a', None]).dictionary_encode(),
+  'day': pa.array([dt.date(2024, 1, 1), None]),
+  'list': pa.array([[1.5, None], None], pa.list_(pa.float64())),
+  'dec': pa.array([decimal.Decimal('1.50'), None], pa.decimal128(10, 2)),
+  'bin': pa.array([b'\\x00\\x01', None]),
+  'nested': pa.array([{'a': 1}, None]),
+  'u64': pa.array([2**64 - 1, None], pa.uint64()),
+  'i8': pa.array([5, None], pa.int8()),
+  'half': pa.array([1.5, None], pa.float16()),`;
+
+/** A Parquet file with the columns of a Python dict's members. */
+function arrowFile(members: string): Buffer {
+  const script = `
+import pyarrow as pa, pyarrow.parquet as pq, datetime as dt, decimal, sys
+pq.write_table(pa.table({${members}}), sys.stdout.buffer)`;
+  return execFileSync(join(__dirname, '..', '..', '.venv', 'bin', 'python'), ['-c', script]);
+}
 
 describe('datasets', function () {
   this.timeout(60_000);
@@ -184,6 +206,34 @@ describe('datasets', function () {
       );
       assert.equal(error.code, 'bad_parquet', error.detail);
     }
+  });
+
+  it('types a Parquet file as it types itself, and keeps as text or json what has no type here', async () => {
+    const stored = await on.store.uploadDataset('arrow', Readable.from([arrowFile(ARROW_TYPES)]), {
+      mode: 'replace',
+      format: 'parquet',
+    });
+    assert.deepEqual(
+      stored.columns.map(({ name, type }) => `${name} ${type}`),
+      [
+        ...['us timestamp', 'naive string', 'dict string', 'day date', 'list list<float64>', 'dec decimal(10,2)'],
+        ...['bin bytes', 'nested json', 'u64 decimal(20,0)', 'i8 int32', 'half float32'],
+      ],
+    );
+    assert.equal(
+      (await exported('arrow')).split('\n')[0],
+      '{"us":"2023-11-14T22:13:20Z","naive":"2023-11-14T22:13:20","dict":"a","day":"2024-01-01","list":[1.5,null],' +
+        '"dec":"1.50","bin":"AAE=","nested":{"a":1},"u64":"18446744073709551615","i8":5,"half":1.5}',
+    );
+  });
+
+  it('refuses Parquet times in nanoseconds, whose last digits would be lost', async () => {
+    const bytes = arrowFile(`'ns': pa.array([1_700_000_000_000_000_123], pa.timestamp('ns', tz='UTC'))`);
+    const error = await refusal(
+      on.store.uploadDataset('ns', Readable.from([bytes]), { mode: 'replace', format: 'parquet' }),
+    );
+    assert.equal(error.code, 'bad_values');
+    assert.match(error.detail, /ns: found times in nanoseconds, expected microseconds/);
   });
 
   it('stores the sample’s Parquet, and exports the same content as CSV, JSON lines and Parquet', async () => {

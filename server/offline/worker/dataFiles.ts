@@ -25,9 +25,10 @@ export async function recordNewFiles(
   table: string,
   where = '',
 ): Promise<StoredFile[]> {
-  const known = new Map<string, StoredFile>();
   const listed = await session.rows(`SELECT DISTINCT filename FROM ${lakeTable(schema, table)} ${where}`);
   const paths = listed.map((row) => String(row['filename'])).sort();
+  if (paths.length === 0) return [];
+  const known = new Map<string, StoredFile>();
   for (const row of await session.rows(
     'SELECT file, sha256, bytes FROM lake.loft.file_hashes WHERE list_contains($1, file)',
     [listValue(paths.map((path) => underDataPath(lake, path)))],

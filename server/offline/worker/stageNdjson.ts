@@ -219,10 +219,15 @@ async function* linesOf(file: string): AsyncGenerator<string> {
   };
   let rest = '';
   for await (const bytes of createReadStream(file) as AsyncIterable<Buffer>) {
-    const lines = (rest + decode(bytes)).split(/\r?\n/);
-    rest = lines.pop() ?? '';
+    const [first = '', ...others] = decode(bytes).split('\n');
+    rest += first;
+    const last = others.pop();
+    if (last !== undefined) {
+      yield rest;
+      yield* others;
+      rest = last;
+    }
     if (rest.length > LONGEST_LINE) throw new LoftError(422, 'long_line', 'A line of the file is longer than 32 MB.');
-    yield* lines;
   }
   rest += decode();
   if (rest !== '') yield rest;

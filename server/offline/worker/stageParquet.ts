@@ -9,6 +9,7 @@ export async function stageParquet(session: Session, file: string): Promise<Stag
   const relation = `read_parquet(${quoteText(file)})`;
   try {
     checkColumnNames(await topLevelNames(session, file));
+    await refuseNanoseconds(session, file);
     const described = await session.rows(`DESCRIBE SELECT * FROM ${relation}`);
     const columns: StagedColumn[] = [];
     for (const row of described) {
@@ -50,6 +51,22 @@ async function topLevelNames(session: Session, file: string): Promise<string[]> 
     skip();
   }
   return names;
+}
+
+/** DuckDB reads times with a zone to the microsecond, so that what is finer would be lost without a word. */
+async function refuseNanoseconds(session: Session, file: string): Promise<void> {
+  const rows = await session.rows(
+    `SELECT name, CAST(logical_type AS VARCHAR) AS logical FROM parquet_schema(${quoteText(file)})`,
+  );
+  const problems = rows
+    .filter(({ logical }) => /isAdjustedToUTC=1.*NANOS=(?!<null>)/s.test(String(logical)))
+    .map(({ name }): Problem => ({
+      field: String(name),
+      code: 'too_precise',
+      found: 'times in nanoseconds',
+      expected: 'microseconds: in pandas .dt.as_unit("us"), in pyarrow coerce_timestamps="us"',
+    }));
+  if (problems.length > 0) throw refused('bad_values', 'The Parquet file holds times that can’t be kept', problems);
 }
 
 async function stagedColumn(session: Session, relation: string, name: string, found: string): Promise<StagedColumn> {
