@@ -177,6 +177,7 @@ export type ChangeEvent = z.infer<typeof ChangeEvent>;
 
 // --- online -------------------------------------------------------------------------------------------------------
 
+/** The JSON bodies of `writeRows`; the gateway reads them by a parser that keeps each value’s text. */
 export const RowsFromJson = z.union([
   z.strictObject({ rows: z.array(Row) }),
   z.strictObject({ dataset: z.string(), version: z.int().min(1).optional() }),
@@ -196,7 +197,7 @@ export const OnlineRequest = z.strictObject({
   entities: z.record(z.string(), z.array(Value)),
   fullNames: z.boolean().optional(),
 });
-export const ReadStatus = z.enum(['PRESENT', 'NULL_VALUE', 'OUTSIDE_MAX_AGE', 'NOT_FOUND']);
+const ReadStatus = z.enum(['PRESENT', 'NULL_VALUE', 'OUTSIDE_MAX_AGE', 'NOT_FOUND']);
 export type ReadStatus = z.infer<typeof ReadStatus>;
 export const OnlineAnswer = z.strictObject({
   asOf: Timestamp,
@@ -283,7 +284,7 @@ export const TrainingSetPlan = z.strictObject({
 });
 export type TrainingSetPlan = z.infer<typeof TrainingSetPlan>;
 
-export const VerifyRequest = z.strictObject({ mode: z.enum(['full', 'incremental']).optional() });
+const VerifyRequest = z.strictObject({ mode: z.enum(['full', 'incremental']).optional() });
 export const VerifyAnswer = z.strictObject({
   checked: Count,
   bytes: Count,

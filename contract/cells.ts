@@ -138,7 +138,7 @@ export function cellToJson(type: ValueType, cell: Cell): string {
 }
 
 /** The element type of a list or an embedding. */
-export function elementType(type: ValueType): ScalarType {
+function elementType(type: ValueType): ScalarType {
   if (type.kind === 'embedding') return { kind: 'float32' };
   if (type.kind === 'list') return type.item;
   throw new TypeError(`${type.kind} has no elements`);

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { routes, type Route, type RouteName } from '../../contract/api';
+import { routes, RowsFromJson, type Route, type RouteName } from '../../contract/api';
 import { VERSION } from '../version';
 
 type Document = Record<string, unknown>;
@@ -108,25 +108,8 @@ const rowFormats = {
 
 function bodyContent(name: RouteName, body: NonNullable<Route['body']>): Document {
   if (body !== 'rows') return { 'application/json': { schema: schemaOf(body) } };
-  return name === 'writeRows' ? { 'application/json': { schema: rowsSchema }, ...rowFormats } : rowFormats;
+  return name === 'writeRows' ? { 'application/json': { schema: schemaOf(RowsFromJson) }, ...rowFormats } : rowFormats;
 }
-
-const rowsSchema = {
-  oneOf: [
-    {
-      type: 'object',
-      required: ['rows'],
-      properties: { rows: { type: 'array', items: { type: 'object' } } },
-      additionalProperties: false,
-    },
-    {
-      type: 'object',
-      required: ['dataset'],
-      properties: { dataset: text, version: { type: 'integer', minimum: 1 } },
-      additionalProperties: false,
-    },
-  ],
-};
 
 function answerContent(answer: Route['answer']): Document {
   switch (answer) {

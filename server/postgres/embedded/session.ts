@@ -6,7 +6,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
 
 /** SQLSTATEs that this folder decides by. */
-export const UNKNOWN_DATABASE = '3D000';
+const UNKNOWN_DATABASE = '3D000';
 export const WRONG_PASSWORD = '28P01';
 
 /** One short session as the cluster's owner. */

@@ -14,7 +14,7 @@ import { gone } from '../../support/processes';
 
 export const ROOT = resolve(__dirname, '../../..');
 export const PYTHON = join(ROOT, '.venv', 'bin', 'python');
-export const GATEWAY = join(ROOT, 'dist', 'gateway.js');
+const GATEWAY = join(ROOT, 'dist', 'gateway.js');
 const SAMPLE = join(ROOT, 'examples', 'nycflights');
 
 /** The built gateway as its users start it, in a data folder of its own: its Postgres, its lake, its worker. */

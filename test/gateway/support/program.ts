@@ -16,7 +16,7 @@ export interface Program {
   kill(): Promise<void>;
 }
 
-export const repository = join(__dirname, '../../..');
+const repository = join(__dirname, '../../..');
 
 export function startProgram(name: string, args: string[], options: SpawnOptions = {}): Program {
   const program = join(__dirname, 'programs', `${name}.ts`);
