@@ -109,6 +109,8 @@ async function answer(name: RouteName, request: Request, response: Response, han
     sendJson(response, 200, openApiText());
     return;
   }
+  if (Object.values(request.params).some((value) => String(value).includes('\0')))
+    throw new LoftError(400, 'bad_path', 'The path holds a NUL character.');
   const parsed = {
     params: request.params,
     query: parseQuery(route, request),
@@ -173,6 +175,7 @@ function parseQuery(route: Route, request: IncomingMessage): unknown {
   const query: Record<string, string> = {};
   for (const [name, value] of new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1))) {
     if (Object.hasOwn(query, name)) throw badQuery(`The query names ${name.slice(0, 50)} twice.`);
+    if (value.includes('\0')) throw badQuery(`The query’s ${name.slice(0, 50)} holds a NUL character.`);
     Object.defineProperty(query, name, { value, enumerable: true });
   }
   return parseBy(route.query ?? z.strictObject({}), query, 400, 'bad_query');

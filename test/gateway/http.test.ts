@@ -66,6 +66,10 @@ describe('the gateway over HTTP', function () {
     assert.equal(response.status, 405);
     assert.equal(response.headers.get('allow'), 'POST');
     assert.equal((await refusal('/v1/views/%E0%A4%A')).status, 400);
+    assert.equal((await refusal('/v1/datasets/a%00b')).code, 'bad_path');
+    assert.equal((await refusal('/v1/training-sets?cursor=%00')).code, 'bad_query');
+    assert.equal((await refusal('/v1/datasets/x?version=9007199254740991')).status, 404);
+    assert.equal((await refusal('/v1/training-sets/x/99999999999')).status, 404);
   });
 
   it('names the place of bad JSON, and refuses other types, encodings and sizes', async () => {
@@ -79,6 +83,11 @@ describe('the gateway over HTTP', function () {
     assert.equal((await refusal('/v1/plan', post('{}', 'application/json; charset=utf-16'))).status, 415);
     const gzipped = { ...post('{}'), headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' } };
     assert.equal((await refusal('/v1/plan', gzipped)).code, 'unsupported_encoding');
+    for (const body of [
+      { kind: 'training', trainingSet: 'a\0' },
+      { kind: 'training', trainingSet: 'a', version: 2 ** 40 },
+    ])
+      assert.equal((await refusal('/v1/jobs', post(JSON.stringify(body)))).status, 404);
     const missing = await refusal('/v1/online/get', post('{"features": "not a list"}'));
     assert.equal(missing.status, 422);
     assert.ok(missing.problems?.some(({ path }) => path === 'features'));
