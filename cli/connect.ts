@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { ensureGateway } from '../client/discovery';
+import { ensureGateway, proves } from '../client/discovery';
 import { GatewayClient } from '../client/gatewayClient';
 import { LoftError } from '../contract/errors';
 import type { Output } from './output';
@@ -11,6 +11,13 @@ export async function connect(dataDir: string, out: Output): Promise<GatewayClie
   if (url) {
     const token = process.env['FEATURELOFT_TOKEN'];
     if (!token) throw new LoftError(401, 'no_token', 'FEATURELOFT_URL is set, but FEATURELOFT_TOKEN is not.');
+    if (!(await proves(url, token))) {
+      throw new LoftError(
+        503,
+        'gateway_unproven',
+        `No gateway at ${url} proved that it holds FEATURELOFT_TOKEN, so the token was not sent. See that it runs, and check both.`,
+      );
+    }
     return new GatewayClient({ url, token });
   }
   let started = false;

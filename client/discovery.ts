@@ -218,7 +218,8 @@ async function openLog(dir: string): Promise<{ file: string; handle: FileHandle;
   };
 }
 
-async function proves(url: string, token: string): Promise<boolean> {
+/** Whether what listens at the URL holds this token too. The token itself is not sent. */
+export async function proves(url: string, token: string): Promise<boolean> {
   const challenge = randomBytes(32).toString('hex');
   let answer: string | null;
   try {

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { OnlineAnswer, PlanAnswer, SearchAnswer, TrainingSetInfo, VerifyAnswer } from '../../contract/api';
 import { runCli, type CliResult } from './support/cli';
@@ -49,6 +52,28 @@ describe('the command line', function () {
     assert.equal(code, 0, err);
     return JSON.parse(out) as Answer;
   }
+
+  it('sends the token of FEATURELOFT_TOKEN to nobody who has not proven to hold it', async () => {
+    const seen: (string | undefined)[] = [];
+    const stranger = createServer((request, response) => {
+      seen.push(request.headers.authorization);
+      response.end('{"status":"ok"}');
+    }).listen(0, '127.0.0.1');
+    await once(stranger, 'listening');
+    const url = `http://127.0.0.1:${(stranger.address() as AddressInfo).port}`;
+    const refused = await runCli(['search', 'price'], {
+      FEATURELOFT_URL: url,
+      FEATURELOFT_TOKEN: gateway.token,
+    }).finally(() => stranger.close());
+    assert.equal(refused.code, 1);
+    assert.match(refused.err, /token was not sent/);
+    assert.deepEqual(seen, [undefined]);
+    const taken = await runCli(['search', 'price'], {
+      FEATURELOFT_URL: gateway.line.url,
+      FEATURELOFT_TOKEN: gateway.token,
+    });
+    assert.equal(taken.code, 0, taken.err);
+  });
 
   it('says what it can do, and answers misuse with exit code 2', async () => {
     assert.equal((await cli('help')).code, 0);
