@@ -51,7 +51,8 @@ const DEADLOCK_PAUSE_MS = 10;
  * whose row is one of these now, `superseded` the rows that lost, within the request or to what stood; both go to history.
  *
  * Throws LoftError 404 `unknown_view`; 422 `bad_rows` with every problem's place, or what the rows' source throws; 422
- * `idempotency_mismatch`; 503 when Postgres is away, busy, or the registry keeps moving. Nothing was written then.
+ * `idempotency_mismatch`; 503 when Postgres is away, busy, or the registry keeps moving. Nothing was written then;
+ * only when Postgres went away at the commit is that unknown, and the same key sent again tells.
  */
 export async function writeRows(context: WriteContext, request: WriteRequest): Promise<WriteAnswer> {
   try {

@@ -112,7 +112,8 @@ export function translateAway(error: unknown): unknown {
   return new LoftError(
     503,
     'online_store_away',
-    'The online store (Postgres) cannot be reached. Nothing was changed by this request unless an earlier answer said so; try again shortly.',
+    // A connection that is lost while it commits leaves open whether it did.
+    'The online store (Postgres) cannot be reached. A change that was under way may or may not have been made: look, or send it again with its Idempotency-Key or plan hash. Try again shortly.',
     { retryAfterSeconds: RETRY_AFTER_SECONDS, cause: error },
   );
 }
