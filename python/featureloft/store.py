@@ -430,9 +430,9 @@ class Store:
 
     def dataset(self, name: str, version: int | None = None) -> Dataset:
         """A version of a dataset, the newest unless said; `info` has its statistics, preview and what was inferred."""
-        return Dataset.of(
-            self._connection.get(path_of("datasets", name), {"version": version}).json(), self._connection
-        )
+        # Describing one that is large reads all of it.
+        answer = self._connection.get(path_of("datasets", name), {"version": version}, seconds=LONG_SECONDS)
+        return Dataset.of(answer.json(), self._connection)
 
     def datasets(self) -> list[Dataset]:
         return [Dataset.of(item, self._connection) for item in pages(self._connection, "/v1/datasets")]
