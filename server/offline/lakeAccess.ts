@@ -1,8 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { LoftError } from '../../contract/errors';
 import type { Db } from '../postgres/connect';
 import type { LakeLocation, OpenedLake } from './protocol';
 import type { WorkerProcess } from './workerProcess';
+
+const IN_USE_MS = 10_000;
+const IN_USE_PAUSE_MS = 250;
 
 export type LakeState = { state: 'ok' } | { state: 'opening' | 'away' | 'lake_elsewhere'; detail: string };
 
@@ -68,7 +72,7 @@ export class LakeAccess {
 
   /** The store has no lake yet. One that stands here is taken if nothing is in it: a first start may have been cut short. */
   private async makeOrAdopt(): Promise<void> {
-    this.opened = await this.worker.openLake(true, randomUUID());
+    this.opened = await this.openFree(true, randomUUID());
     if (!this.opened.unused) {
       throw elsewhere(
         `The lake at ${this.location.catalog} holds rows of another store (this Postgres has no lake yet). Start with the data folder's own Postgres, or with another data folder.`,
@@ -86,7 +90,7 @@ export class LakeAccess {
 
   private async openRecorded(recorded: RecordedLake): Promise<void> {
     try {
-      this.opened = await this.worker.openLake(false, '');
+      this.opened = await this.openFree(false, '');
     } catch (error) {
       if (error instanceof LoftError && error.code === 'lake_missing') throw this.belongsTo(recorded);
       throw error;
@@ -97,6 +101,18 @@ export class LakeAccess {
       'UPDATE registry.head SET lake_catalog = $2, lake_data_path = $3 WHERE lake_id = $1 AND lake_catalog IS DISTINCT FROM $2',
       [recorded.lake_id, this.location.catalog, this.location.dataPath],
     );
+  }
+
+  /** The worker of a gateway that was killed needs a moment to let go of the catalog. */
+  private async openFree(create: boolean, newLakeId: string): Promise<OpenedLake> {
+    for (const end = performance.now() + IN_USE_MS; ; await delay(IN_USE_PAUSE_MS)) {
+      try {
+        return await this.worker.openLake(create, newLakeId);
+      } catch (error) {
+        const isInUse = error instanceof LoftError && error.code === 'lake_in_use';
+        if (!isInUse || performance.now() > end) throw error;
+      }
+    }
   }
 
   private belongsTo(recorded: RecordedLake): LoftError {

@@ -47,6 +47,8 @@ interface Running {
   reason?: string;
   /** Takes no new work: it ends when what is pending is done. */
   retiring: boolean;
+  /** Has been told to close. */
+  ending: boolean;
   exited: Promise<void>;
 }
 
@@ -104,6 +106,7 @@ export class WorkerProcess {
     const { running } = this;
     if (!running) return;
     running.retiring = true;
+    running.ending = true;
     await this.send(running, 'close', {}).catch(() => undefined);
     await end(running);
   }
@@ -133,6 +136,7 @@ export class WorkerProcess {
       pending,
       opened: Promise.resolve({} as OpenedLake),
       retiring: false,
+      ending: false,
       exited: Promise.resolve(),
     };
     running.exited = new Promise((done) => {
@@ -189,12 +193,20 @@ export class WorkerProcess {
       this.options.log.info('worker recycled', { residentBytes: answer.residentBytes });
       this.retire(running);
     }
-    if (running.retiring && running.pending.size === 0 && !this.closed) void end(running);
+    this.endWhenIdle(running);
   }
 
   private retire(running: Running): void {
     running.retiring = true;
-    if (running.pending.size === 0) void end(running);
+    this.endWhenIdle(running);
+  }
+
+  private endWhenIdle(running: Running): void {
+    if (!running.retiring || running.ending || running.pending.size > 0) return;
+    running.ending = true;
+    void this.send(running, 'close', {})
+      .catch(() => undefined)
+      .then(() => end(running));
   }
 
   private fail(running: Running, code: number | null, signal: string | null): void {

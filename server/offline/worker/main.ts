@@ -67,6 +67,7 @@ async function answerTo({ id, operation, request }: WorkerRequest): Promise<Work
 process.on('message', (message) => {
   void answerTo(message as WorkerRequest).then((answer) => process.send?.(answer));
 });
-// The gateway is gone, or wants us gone. A lake transaction that has not committed leaves nothing behind.
-process.on('disconnect', () => process.exit(0));
+// The gateway is gone, or has closed us. In the middle of work nothing is waited for: a lake transaction that has not committed
+// leaves nothing behind, and the next gateway wants the catalog.
+process.on('disconnect', () => (opened ? process.kill(process.pid, 'SIGKILL') : process.exit(0)));
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined); // a terminal's ^C is the gateway's to answer
