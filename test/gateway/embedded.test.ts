@@ -11,7 +11,7 @@ import { startCluster, stopLeftCluster, type EmbeddedPostgres } from '../../serv
 import { hasEnded, isRunning, wasStartedAsPostgresAt } from '../../server/postgres/embedded/processes';
 import { ProvenClient } from '../../server/postgres/embedded/provenClient';
 import { parsePostmasterFile } from '../../server/postgres/embedded/postmasterFile';
-import { scratchFolder, startProgram, type Program } from './support/program';
+import { scratchFolder, asNobody, startProgram, type Program } from './support/program';
 
 const asRoot = process.getuid?.() === 0;
 const NOBODY = 65_534;
@@ -81,8 +81,9 @@ describe('the data folder’s own Postgres', () => {
   /** A gateway's part in a process of its own, once its Postgres runs. */
   async function hold(
     options?: Parameters<typeof startProgram>[2],
+    as?: string[],
   ): Promise<{ program: Program; cluster: EmbeddedPostgres; said: string[] }> {
-    const program = startProgram('clusterHolder', [dir], options);
+    const program = startProgram('clusterHolder', [dir], options, as);
     programs.push(program);
     const said: string[] = [];
     for (;;) {
@@ -481,10 +482,13 @@ describe('the data folder’s own Postgres', () => {
   describe('run by', () => {
     it('an ordinary account', async function () {
       if (!asRoot) return this.skip();
-      await chmod(scratch.path, 0o755);
-      await mkdir(dir, { mode: 0o700 });
-      await chown(dir, NOBODY, NOBODY);
-      const { program, cluster } = await hold({ uid: NOBODY, gid: NOBODY, env: { ...process.env, HOME: dir } });
+      const home = join(scratch.path, 'home');
+      for (const folder of [dir, home]) {
+        await mkdir(folder, { mode: 0o700 });
+        await chown(folder, NOBODY, NOBODY);
+      }
+      const env = { ...process.env, HOME: home, TMPDIR: home };
+      const { program, cluster } = await hold({ env }, asNobody(NOBODY));
       assert.equal(await ask(cluster, 'SELECT 1'), 1);
       assert.equal(statSync(join(dir, 'postgres')).uid, NOBODY);
       program.say('stop');

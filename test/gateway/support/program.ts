@@ -16,11 +16,25 @@ export interface Program {
   kill(): Promise<void>;
 }
 
+/**
+ * Runs what follows as an account that is not root and owns nothing here. It may read everything, as an ordinary user may
+ * read a checkout of their own; this one may be below a folder of root's.
+ */
+export const asNobody = (account: number): string[] => [
+  'setpriv',
+  `--reuid=${account}`,
+  `--regid=${account}`,
+  '--clear-groups',
+  '--inh-caps=+dac_read_search',
+  '--ambient-caps=+dac_read_search',
+];
+
 const repository = join(__dirname, '../../..');
 
-export function startProgram(name: string, args: string[], options: SpawnOptions = {}): Program {
+export function startProgram(name: string, args: string[], options: SpawnOptions = {}, as: string[] = []): Program {
   const program = join(__dirname, 'programs', `${name}.ts`);
-  const child = spawn(process.execPath, ['--import', 'tsx', program, ...args], {
+  const [command = '', ...words] = [...as, process.execPath, '--import', 'tsx', program, ...args];
+  const child = spawn(command, words, {
     cwd: repository,
     ...options,
     stdio: 'pipe',
