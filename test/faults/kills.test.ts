@@ -6,6 +6,7 @@ import { askPostgres } from '../support/postgres';
 import { Chance } from './support/chance';
 import { askLake } from './support/lakeCopy';
 import { newDataDir } from './support/gatewayProcess';
+import { Publisher } from './support/publisher';
 import { Pusher, type Sent } from './support/pusher';
 import { StoreUnderFire, type Victim } from './support/storeUnderFire';
 
@@ -30,39 +31,30 @@ describe(`a pushing client through ${KILLS} SIGKILLs`, function () {
   let dataDir: string;
   let started: StoreUnderFire | undefined;
   const pushers: Pusher[] = [];
+  const publishers: Publisher[] = [];
 
   before(async () => {
     dataDir = await newDataDir();
   });
   after(async () => {
-    for (const pusher of pushers) pusher.finish();
+    for (const client of [...pushers, ...publishers]) client.finish();
     await started?.stop();
     await rm(dataDir, { recursive: true, force: true, maxRetries: 5 });
   });
 
-  it(`loses no row and doubles none, online and in history (LOFT_FAULT_SEED=${SEED})`, async () => {
+  it(`loses no row and no publish, and doubles none, online and in history (LOFT_FAULT_SEED=${SEED})`, async () => {
     const chance = new Chance(SEED);
     const store = await StoreUnderFire.start(dataDir);
     started = store;
-    await store.client.call('publish', {
-      body: {
-        definitions: {
-          entities: [{ name: 'account', keys: { account: 'int64' } }],
-          views: [
-            {
-              ...{ name: 'ledger', entity: 'account' },
-              features: { batch: 'string', place: 'int32', size: 'int32', amount: 'int64' },
-            },
-          ],
-        },
-      },
-    });
+    const publisher = new Publisher(store, new Chance(SEED + 100));
+    publishers.push(publisher);
+    await publisher.begin();
     for (let index = 0; index < PUSHERS; index++) pushers.push(new Pusher(store, `p${index}`, SEED + index + 1));
     const pushing = pushers.map((pusher) => pusher.run());
     // A pusher that fails must end the test, not only its own pushing.
     const checks = { done: 0 };
     const checking = checkAllTheWhile(store, checks, pushers);
-    const failed = Promise.all([...pushing, checking]).then(() => undefined);
+    const failed = Promise.all([...pushing, publisher.run(), checking]).then(() => undefined);
     failed.catch(() => undefined);
 
     const killed = new Map<Victim, number>();
@@ -73,9 +65,9 @@ describe(`a pushing client through ${KILLS} SIGKILLs`, function () {
       const answers = (): number => pushers.reduce((sum, one) => sum + one.answered, 0);
       await Promise.race([grows(answers, 'no write was answered'), failed]);
       // Else a gateway seldom lives long enough to bring anything to the lake, and no kill would meet it there.
-      if (chance.next() < 0.6) await Promise.race([grows(() => checks.done, 'nothing reached history'), failed]);
+      if (chance.next() < 0.5) await Promise.race([grows(() => checks.done, 'nothing reached history'), failed]);
     }
-    for (const pusher of pushers) pusher.finish();
+    for (const client of [...pushers, publisher]) client.finish();
     await failed;
 
     // Drains what was answered, and re-reads every file.
@@ -90,6 +82,22 @@ describe(`a pushing client through ${KILLS} SIGKILLs`, function () {
     const [counts] = await askPostgres(
       dataDir,
       `SELECT (SELECT count(*) FROM registry.outbox) AS waiting, (SELECT rows FROM registry.view_state WHERE view = 'ledger') AS drained`,
+    );
+    const [registry] = await askPostgres(
+      dataDir,
+      `SELECT (SELECT registry_version FROM registry.head) AS version, count(*) AS changes, max(position) AS last,
+         count(DISTINCT registry_version) AS versions, max(registry_version) AS newest,
+         (SELECT definition ->> 'description' FROM registry.view_versions) AS description
+       FROM registry.changes`,
+    );
+    const published = String(publisher.version);
+    assert.deepEqual(
+      registry,
+      {
+        ...{ version: published, changes: published, last: published, versions: published, newest: published },
+        description: `Described for the ${published}. time`,
+      },
+      'each publish is there once, and no version was left out',
     );
     await store.stop();
 
@@ -124,7 +132,7 @@ describe(`a pushing client through ${KILLS} SIGKILLs`, function () {
     assert.ok(answered.length > KILLS, `only ${answered.length} batches were answered`);
     process.stdout.write(
       `    ${KILLS} kills (${[...killed].map(([victim, times]) => `${victim} ${times}`).join(', ')}), back after at most ${store.longestStartMs} ms; ` +
-        `${answered.length} batches answered, ${pushers.reduce((sum, one) => sum + one.retries, 0)} tries repeated; ` +
+        `${published} publishes and ${answered.length} batches answered, ${pushers.reduce((sum, one) => sum + one.retries, 0)} tries repeated; ` +
         `${unanswered.length} sent once without an answer, ${unanswered.filter(({ id }) => found.has(id)).length} of them stored; ` +
         `${checks.done} clean checks of all files meanwhile; ${String(all['rows'])} rows in history, ${online.length} accounts, ${checked} files\n`,
     );
