@@ -24,6 +24,7 @@ const MOST_BYTES = 64 * 1024 * 1024;
 const BEHIND_MS = 30_000;
 const LOOK_AGAIN_MS = 100;
 const RETRY_AFTER_SECONDS = 5;
+const PARKED_MS = 60_000;
 
 export interface DrainOptions {
   db: Db;
@@ -32,6 +33,8 @@ export interface DrainOptions {
   lease: DrainLease;
   tmpDir: string;
   log: Log;
+  /** How long a chunk that failed alone is set aside. */
+  parkedMs?: number | undefined;
 }
 
 interface Waiting {
@@ -54,8 +57,8 @@ export class Drain {
   private ring: (() => void) | undefined;
   private rung = false;
   private waiters = 0;
-  /** Chunks that failed alone, by their batch: left in the outbox and tried again by the next gateway or start. */
-  private readonly parked = new Map<number, string>();
+  /** Chunks that failed alone, by their batch: left in the outbox, and tried again once they have been aside for a while. */
+  private readonly parked = new Map<number, { why: string; until: number }>();
   private oneByOne = false;
   private lastFailure: string | undefined;
 
@@ -88,12 +91,14 @@ export class Drain {
     this.waiters++;
     try {
       while (await this.isBehind(marker)) {
-        const [stuck] = this.parked;
-        if (stuck && stuck[0] <= marker) {
+        const stuck = [...this.parked].find(([batch]) => batch <= marker);
+        if (stuck) {
+          const [batch, { why }] = stuck;
           throw new LoftError(
             503,
             'outbox_stuck',
-            `Written rows can't be brought to history: chunk ${stuck[0]} of the outbox is refused (${stuck[1]}). It is kept; the log of the worker says more.`,
+            `Written rows can't be brought to history: chunk ${batch} of the outbox is refused (${why}). It is kept and tried again; the log of the worker says more.`,
+            { retryAfterSeconds: this.parkedMs / 1_000 },
           );
         }
         if (performance.now() > end) throw await this.behind();
@@ -194,10 +199,15 @@ export class Drain {
     if (!(error instanceof LoftError) || !['outbox_chunk_damaged', 'offline_failed'].includes(error.code)) return;
     const [only] = chunks;
     if (chunks.length > 1) this.oneByOne = true;
-    else if (only) this.parked.set(only.batch, error.detail);
+    else if (only) this.parked.set(only.batch, { why: error.detail, until: performance.now() + this.parkedMs });
+  }
+
+  private get parkedMs(): number {
+    return this.options.parkedMs ?? PARKED_MS;
   }
 
   private async nextChunks(): Promise<Waiting[]> {
+    for (const [batch, { until }] of this.parked) if (until <= performance.now()) this.parked.delete(batch);
     const { rows } = await this.options.db.query<Record<keyof Waiting, string>>(
       `SELECT batch, view, version, columns, row_count AS rows, clock, octet_length(body) AS bytes
        FROM registry.outbox WHERE batch <> ALL ($1) ORDER BY batch LIMIT $2`,

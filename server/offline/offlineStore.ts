@@ -59,6 +59,8 @@ export interface OfflineOptions {
   /** Of DuckDB, such as `2GB` (the default). */
   memoryLimit?: string;
   threads?: number;
+  /** How long a chunk of the outbox that can't be drained is left aside; by default a minute. */
+  parkedMs?: number;
 }
 
 export type { PageOf, PageRequest } from './page';
@@ -180,6 +182,7 @@ export class OfflineStore {
       lease: this.lease,
       tmpDir: folder.tmpDir,
       log,
+      parkedMs: options.parkedMs,
     });
   }
 

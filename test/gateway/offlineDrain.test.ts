@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
 import { publish } from '../../server/registry/publish';
 import { writeRows } from '../../server/online/write';
 import { readJsonRows } from '../../server/online/decode/jsonRows';
@@ -148,6 +149,27 @@ describe('drain: from the outbox to history', function () {
     await assert.rejects(on.store.drainAnswered(), { status: 409, code: 'lake_elsewhere' });
     assert.equal(on.store.status().state, 'lake_elsewhere');
     assert.equal(await outboxChunks(on), 1);
+  });
+
+  it('sets a chunk that can’t be read aside, drains the others, and tries it again later', async () => {
+    const { db } = on.database;
+    for (const speed of [3, 4]) {
+      await push(on, 'wind', [{ origin: 'JFK', event_timestamp: '2024-01-01T00:00:00Z', speed }]);
+    }
+    await db.query('CREATE TABLE kept AS SELECT batch, body FROM registry.outbox ORDER BY batch LIMIT 1');
+    await db.query(`UPDATE registry.outbox SET body = 'damaged' WHERE batch = (SELECT batch FROM kept)`);
+    const store = on.again({ parkedMs: 5_000 });
+    await store.start();
+    await assert.rejects(store.drainAnswered(), { status: 503, code: 'outbox_stuck' });
+    while ((await outboxChunks(on)) > 1) await delay(100);
+    await db.query('UPDATE registry.outbox SET body = kept.body FROM kept WHERE outbox.batch = kept.batch');
+    while ((await outboxChunks(on)) > 0) await delay(100);
+    await store.drainAnswered();
+    await store.stop();
+    assert.deepEqual(await history(on, 'SELECT speed FROM lake.main.wind_v1 ORDER BY speed'), [
+      { speed: 3 },
+      { speed: 4 },
+    ]);
   });
 
   it('loses and doubles nothing when the worker is killed at any moment', async () => {
