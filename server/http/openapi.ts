@@ -53,11 +53,12 @@ function operationOf(name: RouteName, route: Route): Document {
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(route.body === undefined ? {} : { requestBody: { required: true, content: bodyContent(name, route.body) } }),
     responses: {
-      '200': { description: 'Done', content: answerContent(route.answer) },
+      ...(name === 'startJob'
+        ? { '202': { description: 'Taken on', content: answerContent(route.answer) } }
+        : { '200': { description: 'Done', content: answerContent(route.answer) } }),
       ...(name === 'registry' || name === 'view' || name === 'feature'
         ? { '304': { description: 'As it was under the ETag of If-None-Match' } }
         : {}),
-      ...(name === 'createTrainingSet' ? { '202': { description: 'Taken on: a job builds it' } } : {}),
       default: { $ref: '#/components/responses/Problem' },
     },
   };
