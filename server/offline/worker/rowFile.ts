@@ -1,6 +1,5 @@
 import { createWriteStream } from 'node:fs';
-import { once } from 'node:events';
-import { finished } from 'node:stream/promises';
+import { pipeline } from 'node:stream/promises';
 import type { Column } from '../../../contract/api';
 import { cellToJson, type Cell } from '../../../contract/cells';
 import { parseValueType, type ValueType } from '../../../contract/valueTypes';
@@ -41,23 +40,22 @@ export async function writeLines(
   line: (cells: Cell[]) => string,
   head = '',
 ): Promise<number> {
-  const out = createWriteStream(target, { flags: 'wx', mode: 0o600 });
-  const failed = new Promise<never>((_, reject) => out.once('error', reject));
-  failed.catch(() => undefined);
   let rows = 0;
-  let text = head;
-  for await (const chunk of chunks) {
-    const columns = chunkColumns(chunk);
-    for (let row = 0; row < chunk.rowCount; row++) {
-      text += line(types.map((type, column) => cellOfPlain(type, columns[column]?.[row] ?? null)));
-      if (text.length < BATCH_CHARACTERS) continue;
-      if (!out.write(text)) await Promise.race([once(out, 'drain'), failed]);
-      text = '';
+  const texts = async function* (): AsyncGenerator<string> {
+    let text = head;
+    for await (const chunk of chunks) {
+      const columns = chunkColumns(chunk);
+      for (let row = 0; row < chunk.rowCount; row++) {
+        text += line(types.map((type, column) => cellOfPlain(type, columns[column]?.[row] ?? null)));
+        if (text.length < BATCH_CHARACTERS) continue;
+        yield text;
+        text = '';
+      }
+      rows += chunk.rowCount;
     }
-    rows += chunk.rowCount;
-  }
-  out.end(text);
-  await finished(out);
+    yield text;
+  };
+  await pipeline(texts, createWriteStream(target, { flags: 'wx', mode: 0o600 }));
   return rows;
 }
 

@@ -1,6 +1,5 @@
 import { createReadStream, createWriteStream } from 'node:fs';
-import { finished } from 'node:stream/promises';
-import { once } from 'node:events';
+import { pipeline } from 'node:stream/promises';
 import { TextDecoder } from 'node:util';
 import { CellError, cellFromJson, type Cell } from '../../../contract/cells';
 import { LoftError, MAX_PROBLEMS, type Problem } from '../../../contract/errors';
@@ -154,10 +153,9 @@ function numberText(value: number | bigint | JsonNumber): string {
 }
 
 async function writeCells(file: string, target: string, columns: { name: string; type: ValueType }[]): Promise<void> {
-  const out = createWriteStream(target, { flags: 'wx', mode: 0o600 });
   const problems: Problem[] = [];
   let total = 0;
-  for await (const { object, row } of objects(file)) {
+  const line = ({ object, row }: { object: JsonObject; row: number }): string => {
     const cells = columns.map(({ name, type }): Cell => {
       try {
         return cellFromJson(type, own(object, name) ?? null);
@@ -170,10 +168,12 @@ async function writeCells(file: string, target: string, columns: { name: string;
         return null;
       }
     });
-    if (!out.write(`${JSON.stringify(cells)}\n`)) await once(out, 'drain');
-  }
-  out.end();
-  await finished(out);
+    return `${JSON.stringify(cells)}\n`;
+  };
+  const lines = async function* (): AsyncGenerator<string> {
+    for await (const one of objects(file)) yield line(one);
+  };
+  await pipeline(lines, createWriteStream(target, { flags: 'wx', mode: 0o600 }));
   if (total > 0) throw refused('bad_values', 'The file holds values that can’t be kept', problems, total);
 }
 
