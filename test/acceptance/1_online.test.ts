@@ -5,7 +5,7 @@ import type { GatewayClient } from '../../client/gatewayClient';
 import type { OnlineAnswer } from '../../contract/api';
 import { evidence } from './evidence';
 import { openLoop, type LoadReport, type Turn } from './support/openLoop';
-import { residentMiB } from '../support/processes';
+import { cpuMs, residentMiB } from '../support/processes';
 import { byLibrary } from './support/python';
 import { sharedStore, type Store } from './support/store';
 
@@ -297,13 +297,15 @@ print(json.dumps({"registryVersion": published.registry_version, "written": wrot
         },
       };
     };
-    const run = async (clients: number, seconds: number): Promise<LoadReport> => {
+    const run = async (clients: number, seconds: number): Promise<LoadReport & { cpu: number }> => {
+      const before = await cpuMs(store.pid);
       const report = await openLoop(store, { clients, everyMs: 500, forMs: seconds * 1_000, turn });
+      const cpu = ((await cpuMs(store.pid)) - before) / report.requests;
       assert.deepEqual(report.errors.slice(0, 3), [], `${report.errors.length} errors with ${clients} clients`);
       assert.deepEqual(report.wrong.slice(0, 3), [], `${report.wrong.length} wrong answers with ${clients} clients`);
       assert.equal(report.requests, clients * seconds * 2, 'each request was answered');
       assert.ok(report.mostInFlight <= clients);
-      return report;
+      return { ...report, cpu };
     };
 
     await run(50, 2);
@@ -333,6 +335,7 @@ print(json.dumps({"registryVersion": published.registry_version, "written": wrot
         'p50/p99 ms from the intended start: 50 clients': line(few),
         '500 clients': line(many),
         '50 afterwards': line(calm),
+        'gateway CPU ms a request, 50/500 clients': `${few.cpu.toFixed(2)}/${many.cpu.toFixed(2)}`,
         'most due at once': many.mostDue,
         'most in flight': many.mostInFlight,
         'gateway MiB before/most/after': `${before}/${most}/${last}`,

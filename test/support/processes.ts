@@ -29,6 +29,13 @@ export async function residentMiB(pid: number): Promise<number> {
   return Math.round(Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1_024);
 }
 
+/** What a process has computed so far (Linux), in ms. Unlike the clock's time it says little about who else is busy. */
+export async function cpuMs(pid: number): Promise<number> {
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /s, '').split(' ');
+  // utime and stime, in hundredths of a second
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
 /** The gateway's offline worker (Linux), if it runs. */
 export async function workerOf(gateway: number): Promise<number | undefined> {
   for (const pid of await readdir('/proc')) {
