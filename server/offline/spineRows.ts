@@ -12,13 +12,28 @@ import { parseValueType } from '../../contract/valueTypes';
 export function spineColumns(rows: readonly JsonObject[], typed: ReadonlyMap<string, string>): Column[] {
   const names = new Set<string>();
   for (const row of rows) for (const name of Object.keys(row)) names.add(name);
-  const problems: Problem[] = [];
+  const problems = nameProblems(names);
   const columns = [...names].map((name) => ({
     name,
     type: typed.get(name) ?? untypedColumn(rows, name, problems),
   }));
   if (problems.length > 0) throw badSpine(problems);
   return columns;
+}
+
+/** The worker's tables take names without regard to case, and have a column of their own. */
+function nameProblems(names: ReadonlySet<string>): Problem[] {
+  const seen = new Map([['__loft_row', 'a column of ours']]);
+  const problems: Problem[] = [];
+  for (const name of names) {
+    const other = seen.get(name.toLowerCase());
+    if (other === undefined && name !== '') seen.set(name.toLowerCase(), name);
+    else {
+      const found = name === '' ? 'an empty name' : `${name} beside ${other}`;
+      problems.push({ row: 0, field: name, code: 'bad_name', found, expected: 'names that differ by more than case' });
+    }
+  }
+  return problems;
 }
 
 function untypedColumn(rows: readonly JsonObject[], name: string, problems: Problem[]): string {

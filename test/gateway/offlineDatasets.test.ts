@@ -151,6 +151,7 @@ describe('datasets', function () {
     ['a file of blanks', ' \n\n', 'empty_file', []],
     ['two columns of one name but for case', 'a,A\n1,2\n', 'bad_columns', [': "A", as column 1']],
     ['a column without a name', 'a,,b\n1,2,3\n', 'bad_columns', [': no name']],
+    ['a column that the lake has itself', 'a,Filename\n1,2\n', 'bad_columns', [': "Filename"']],
     ['a NUL', 'a\nx\0y\n', 'bad_csv', [': NUL']],
     ['a line break of another kind', 'a,b\n1,2\r\n3,4\n', 'bad_csv', [': a line break or a quote out of place']],
   ] as const) {

@@ -213,6 +213,12 @@ describe('training sets', function () {
       /row 2, late/,
     ],
     [
+      'rows with two names that differ by case alone',
+      { spine: { rows: [{ origin: 'a', number: 1, at: null, late: 1, Late: 2 }] } },
+      'bad_spine',
+      /Late beside late/,
+    ],
+    [
       'rows whose time has no zone',
       { spine: { rows: [{ origin: 'a', number: 1, at: '2024-01-01T00:00:00', late: 1 }] } },
       'bad_spine',
@@ -248,6 +254,48 @@ describe('training sets', function () {
     assert.equal((await refusal(change)).code, 'column_clash');
     const set = await create({ ...change, name: 'clashing', fullNames: true });
     assert.equal(set.columns.at(-2)?.name, 'weather__temp');
+  });
+
+  it('lets keys, features and spine columns be named like anything', async () => {
+    const names = ['rn', 't', 'k0', 'k1', 's', 'g0', 'w', 'ets', 'cts', 'seq', 'a', 'rank', 'next', 'top', 'select'];
+    const odd = {
+      entities: [{ name: 'odd', keys: { t: 'int64', k0: 'int64' } }],
+      views: [
+        {
+          name: 'odd_view',
+          entity: 'odd',
+          ttl: '1d',
+          features: Object.fromEntries(names.slice(4).map((name) => [name, 'int64'])),
+        },
+      ],
+    };
+    await publish(on.database.db, { definitions: odd }, 'test');
+    await on.registry.reload();
+    const values = Object.fromEntries(names.slice(4).map((name, index) => [name, index]));
+    await push(on, 'odd_view', [{ t: 1, k0: 2, event_timestamp: '2024-01-01T00:00:00Z', ...values }]);
+    const header = ['rn', 't', 'k0', 'k1', 'select', 'Weird "name"', 'ets'];
+    await on.store.uploadDataset(
+      'odd_spine',
+      textBody(
+        `${header.map((name) => `"${name.replaceAll('"', '""')}"`).join(',')}\n7,1,2,3,f,w,2024-01-01T01:00:00Z\n`,
+      ),
+      { mode: 'replace', format: 'csv' },
+    );
+    for (const asKnownAt of [false, true]) {
+      const set = await create({
+        name: 'odd_set',
+        spine: { dataset: 'odd_spine' },
+        eventTimestamp: 'ets',
+        labels: [],
+        features: names.slice(4).map((name) => `odd_view:${name}`),
+        fullNames: true,
+        asKnownAt,
+      });
+      const [row] = (await rowsOf(set)).map((line) => JSON.parse(line) as Record<string, unknown>);
+      const shown = names.slice(4).map((name) => row?.[`odd_view__${name}`]);
+      assert.deepEqual(shown, asKnownAt ? names.slice(4).map(() => null) : Object.values(values));
+      assert.deepEqual([row?.['rn'], row?.['Weird "name"']], [7, 'w']);
+    }
   });
 
   it('lists the newest of each, and names what is not there', async () => {

@@ -17,6 +17,8 @@ import { refused } from './staged';
 import { tryAs } from './stageCsv';
 
 type Build = WorkerCalls['buildTrainingSet'];
+/** The event time of the matched row, beside features of any name: no name of ours has two underscores. */
+const MATCHED = '__loft_matched';
 const LONGEST_LINE = 67_108_864;
 
 /**
@@ -27,7 +29,7 @@ export function buildTrainingSet(lake: Lake, request: Build['request']): Promise
   return lake.read(async (session) => {
     const snapshot = await currentSnapshot(session);
     await loadSpine(session, request);
-    const spineHash = await hashOf(session, request.spineTypes, 'spine ORDER BY rn');
+    const spineHash = await hashOf(session, request.spineTypes, `spine ORDER BY ${ROW_COLUMN}`);
     const views: JoinedView[] = [];
     for (const index of request.views.keys()) views.push(await joinView(session, request, index, snapshot));
     const columns = [...request.spineTypes, ...request.features.map(({ column, type }) => ({ name: column, type }))];
@@ -55,7 +57,7 @@ async function hashOf(session: Session, columns: readonly Column[], from: string
   return hash.digest();
 }
 
-/** The spine as a table of this session: `rn` from 0 in its order, then its columns in the types they take. */
+/** The spine as a table of this session: ROW_COLUMN from 0 in its order, then its columns in the types they take. */
 async function loadSpine(session: Session, request: TrainingSetBuild): Promise<void> {
   const { spine, spineTypes } = request;
   const columns = spineTypes.map((column, index) => {
@@ -64,11 +66,13 @@ async function loadSpine(session: Session, request: TrainingSetBuild): Promise<v
     return { ...column, found, value, sql: found === column.type ? value : asType(found, column.type, value) };
   });
   await session.run(
-    `CREATE TEMP TABLE raw_spine AS SELECT row_number() OVER () - 1 AS rn, * FROM (${spineRows(spine)})`,
+    `CREATE TEMP TABLE raw_spine AS SELECT row_number() OVER () - 1 AS ${ROW_COLUMN}, * FROM (${spineRows(spine)})`,
   );
   await refuseMisfits(session, columns, request.eventTimestamp);
   const list = columns.map((column) => `${column.sql} AS ${column.value}`);
-  await session.run(`CREATE TEMP TABLE spine AS SELECT rn, ${list.join(', ')} FROM raw_spine ORDER BY rn`);
+  await session.run(
+    `CREATE TEMP TABLE spine AS SELECT ${ROW_COLUMN}, ${list.join(', ')} FROM raw_spine ORDER BY ${ROW_COLUMN}`,
+  );
   await session.run('DROP TABLE raw_spine');
 }
 
@@ -109,22 +113,22 @@ async function refuseMisfits(
   for (const { name, type, found, value, sql } of columns) {
     if (found === type) continue;
     const misfits = await session.rows(
-      `SELECT rn, CAST(${value} AS VARCHAR) AS text FROM raw_spine
-       WHERE ${value} IS NOT NULL AND (${sql}) IS NULL ORDER BY rn LIMIT ${MAX_PROBLEMS}`,
+      `SELECT ${ROW_COLUMN} AS row, CAST(${value} AS VARCHAR) AS text FROM raw_spine
+       WHERE ${value} IS NOT NULL AND (${sql}) IS NULL ORDER BY ${ROW_COLUMN} LIMIT ${MAX_PROBLEMS}`,
     );
-    for (const { rn, text } of misfits) {
+    for (const { row, text } of misfits) {
       const shown = JSON.stringify(String(text).slice(0, 60));
       problems.push(
         name === eventTimestamp
           ? {
-              row: Number(rn),
+              row: Number(row),
               field: name,
               code: 'no_zone',
               found: `${shown} (${found})`,
               expected:
                 'a time with its zone, such as 2013-01-31T05:00:00Z: write Z or an offset into the spine and upload it again',
             }
-          : { row: Number(rn), field: name, code: 'wrong_type', found: `${shown} (${found})`, expected: type },
+          : { row: Number(row), field: name, code: 'wrong_type', found: `${shown} (${found})`, expected: type },
       );
     }
   }
@@ -134,7 +138,7 @@ async function refuseMisfits(
 }
 
 interface JoinedView {
-  /** Of this session: (rn, seq, ets). Undefined while the view has no history. */
+  /** Of this session: (row, seq, ets). Undefined while the view has no history. */
   winners: string | undefined;
   history: string;
   columns: ReadonlySet<string>;
@@ -191,7 +195,7 @@ async function writeResult(
     else {
       const value = `g${feature.view}.${quoteName(feature.feature)}`;
       list.push(
-        `${ttl === undefined ? value : `CASE WHEN ${isFresh(`s.${time}`, `g${feature.view}.ets`, ttl)} THEN ${value} END`} AS ${name}`,
+        `${ttl === undefined ? value : `CASE WHEN ${isFresh(`s.${time}`, `g${feature.view}.${MATCHED}`, ttl)} THEN ${value} END`} AS ${name}`,
       );
     }
   }
@@ -200,12 +204,12 @@ async function writeResult(
     const picked = request.features.filter((one) => one.view === index && view.columns.has(one.feature));
     const features = [...new Set(picked.map((one) => `h.${quoteName(one.feature)}`))];
     return [
-      `LEFT JOIN (SELECT ${['w.rn', 'w.ets', ...features].join(', ')}
-         FROM ${view.winners} w JOIN (FROM ${view.history}) h ON w.seq = h.write_seq) g${index} ON s.rn = g${index}.rn`,
+      `LEFT JOIN (SELECT ${[`w.${ROW_COLUMN}`, `w.ets AS ${MATCHED}`, ...features].join(', ')}
+         FROM ${view.winners} w JOIN (FROM ${view.history}) h ON w.seq = h.write_seq) g${index} ON s.${ROW_COLUMN} = g${index}.${ROW_COLUMN}`,
     ];
   });
   await session.run(
-    `COPY (SELECT ${list.join(', ')} FROM spine s ${gathered.join('\n')} ORDER BY s.rn)
+    `COPY (SELECT ${list.join(', ')} FROM spine s ${gathered.join('\n')} ORDER BY s.${ROW_COLUMN})
      TO ${quoteText(file)} (${PARQUET_OPTIONS})`,
   );
 }
@@ -253,7 +257,7 @@ async function warningsOf(
     const ttl = of.ttlSeconds;
     const fresh = ttl === undefined ? 'true' : isFresh(`s.${time}`, 'w.ets', ttl);
     const counts = await session.row(
-      `SELECT count(*) AS matched, count(*) FILTER (NOT (${fresh})) AS expired FROM ${view.winners} w JOIN spine s ON s.rn = w.rn`,
+      `SELECT count(*) AS matched, count(*) FILTER (NOT (${fresh})) AS expired FROM ${view.winners} w JOIN spine s USING (${ROW_COLUMN})`,
     );
     const matched = Number(counts['matched']);
     const expired = Number(counts['expired']);

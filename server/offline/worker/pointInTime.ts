@@ -1,4 +1,5 @@
 import { quoteName } from '../../postgres/identifiers';
+import { ROW_COLUMN } from './datasetTable';
 import type { Column } from '../../../contract/api';
 
 /**
@@ -15,13 +16,13 @@ export interface PointInTimeView {
   spineKeys: readonly string[];
 }
 
-/** The spine: `rn` counts rows from 0 in their order, `t` is the time asked for. */
+/** The spine: ROW_COLUMN counts rows from 0 in their order, `t` is the time asked for. */
 export interface SpineTable {
   table: string;
   time: string;
 }
 
-/** A query of `(rn, seq, ets)`, at most one row a row of the spine. */
+/** A query of (ROW_COLUMN, seq, ets), at most one row a row of the spine. */
 export function winners(view: PointInTimeView, spine: SpineTable, asKnownAt: boolean): string {
   return asKnownAt ? winnersAsKnown(view, spine) : winnersByEventTime(view, spine);
 }
@@ -29,7 +30,7 @@ export function winners(view: PointInTimeView, spine: SpineTable, asKnownAt: boo
 function askers(view: PointInTimeView, spine: SpineTable): string {
   const keys = view.spineKeys.map((key, index) => `${quoteName(key)} AS k${index}`);
   const present = [...view.spineKeys, spine.time].map((name) => `${quoteName(name)} IS NOT NULL`);
-  return `SELECT rn, ${quoteName(spine.time)} AS t, ${keys.join(', ')} FROM ${spine.table} WHERE ${present.join(' AND ')}`;
+  return `SELECT ${ROW_COLUMN}, ${quoteName(spine.time)} AS t, ${keys.join(', ')} FROM ${spine.table} WHERE ${present.join(' AND ')}`;
 }
 
 function sameKeys(view: PointInTimeView, left: string, right: string): string {
@@ -49,15 +50,15 @@ function winnersByEventTime(view: PointInTimeView, spine: SpineTable): string {
   return `
 WITH s AS (${askers(view, spine)}),
 newest AS (
-  SELECT s.rn, ${keyList(view, 's.')}, h.ets
+  SELECT s.${ROW_COLUMN}, ${keyList(view, 's.')}, h.ets
   FROM s ASOF JOIN (SELECT ${historyKeys(view)}, event_timestamp AS ets FROM ${view.history}) h
   ON ${sameKeys(view, 's', 'h')} AND s.t >= h.ets
 )
-SELECT n.rn, arg_max(h.seq, (h.cts, h.seq)) AS seq, any_value(n.ets) AS ets
+SELECT n.${ROW_COLUMN}, arg_max(h.seq, (h.cts, h.seq)) AS seq, any_value(n.ets) AS ets
 FROM newest n JOIN (
   SELECT ${historyKeys(view)}, event_timestamp AS ets, created_timestamp AS cts, write_seq AS seq FROM ${view.history}
 ) h ON ${sameKeys(view, 'n', 'h')} AND n.ets = h.ets
-GROUP BY n.rn`;
+GROUP BY n.${ROW_COLUMN}`;
 }
 
 /**
@@ -80,5 +81,5 @@ marked AS (
   FROM ranked
 ),
 maxima AS (SELECT ${keys}, ets, seq, a FROM marked WHERE (top IS NULL OR rank > top) AND next IS DISTINCT FROM a)
-SELECT s.rn, m.seq, m.ets FROM s ASOF JOIN maxima m ON ${sameKeys(view, 's', 'm')} AND s.t >= m.a`;
+SELECT s.${ROW_COLUMN}, m.seq, m.ets FROM s ASOF JOIN maxima m ON ${sameKeys(view, 's', 'm')} AND s.t >= m.a`;
 }

@@ -24,6 +24,8 @@ export interface StagedColumn {
 
 const MOST_COLUMNS = 2_000;
 const LONGEST_NAME = 200;
+/** Ours, and DuckDB's, by which we ask which files a table has. */
+const RESERVED = new Set([ROW_COLUMN, 'filename', 'file_row_number', 'file_index', 'rowid']);
 
 /** A dataset keeps its columns' names, but two must not differ by case alone, nor any be ours. Throws 422 `bad_columns`. */
 export function checkColumnNames(names: readonly string[]): void {
@@ -40,8 +42,9 @@ export function checkColumnNames(names: readonly string[]): void {
       problems.push({ field: place, code: 'long_name', found: shown, expected: `at most ${LONGEST_NAME} characters` });
     } else if (/[\0-\x1f\x7f]/.test(name)) {
       problems.push({ field: place, code: 'bad_name', found: shown, expected: 'a name without control characters' });
-    } else if (name.toLowerCase() === ROW_COLUMN) {
-      problems.push({ field: place, code: 'reserved_name', found: shown, expected: 'another name: this one is ours' });
+    } else if (RESERVED.has(name.toLowerCase())) {
+      const expected = 'another name: the lake has a column of its own of this one';
+      problems.push({ field: place, code: 'reserved_name', found: shown, expected });
     }
     const other = places.get(name.toLowerCase());
     if (other !== undefined) {
