@@ -16,6 +16,7 @@ import type {
 } from '../../contract/api';
 import { LoftError } from '../../contract/errors';
 import type { DataFolder } from '../dataFolder';
+import { fileError } from '../fileErrors';
 import type { Log } from '../log';
 import { timestampCell } from '../postgres/columnTypes';
 import type { Db } from '../postgres/connect';
@@ -381,8 +382,8 @@ export class OfflineStore {
       await pipeline(body, createWriteStream(file, { flags: 'wx', mode: 0o600 }));
       return file;
     } catch (error) {
-      await this.remove(file);
-      throw error;
+      await this.remove(file).catch(() => undefined);
+      throw fileError(error, this.options.folder.tmpDir);
     }
   }
 
