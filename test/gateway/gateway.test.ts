@@ -4,11 +4,12 @@ import { existsSync } from 'node:fs';
 import { readFile, rm, stat } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
+import { followChanges } from '../../client/changeStream';
 import { findGateway } from '../../client/discovery';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OnlineAnswer } from '../../contract/api';
 import { LoftError } from '../../contract/errors';
-import { newDataDir, spawnGateway, startOwnGateway } from './support/gateway';
+import { newDataDir, spawnGateway, startOwnGateway, untilOffline } from './support/gateway';
 
 const definitions = {
   entities: [{ name: 'item', keys: { item: 'string' } }],
@@ -146,6 +147,53 @@ describe('the gateway as a process', function () {
     } finally {
       if (known === undefined) delete process.env['FEATURELOFT_EXTENSIONS'];
       else process.env['FEATURELOFT_EXTENSIONS'] = known;
+    }
+  });
+
+  it('shares a Postgres with another: values and publishes are seen at once, and the lake stays with the first', async () => {
+    const other = await newDataDir();
+    const first = await startOwnGateway({ dataDir });
+    await untilOffline(first.client);
+    const { user, port, database } = first.gateway.postgres;
+    const { password } = JSON.parse(await readFile(join(dataDir, 'postgres.json'), 'utf8')) as { password: string };
+    const postgres = `postgres://${user}:${password}@127.0.0.1:${port}/${database}`;
+    const second = await startOwnGateway({ dataDir: other, postgres });
+    const stop = new AbortController();
+    try {
+      const seen: string[] = [];
+      const following = (async () => {
+        for await (const one of followChanges(second.client, { signal: stop.signal })) {
+          if (one.kind === 'change') seen.push(...one.change.changes.map(({ kind, name }) => `${kind} ${name}`));
+          else seen.push(one.kind);
+        }
+      })();
+      while (seen.length === 0) await delay(10);
+      await first.client.call('publish', { body: { definitions } });
+      const rows = { json: { rows: [{ item: 'a', n: 1, event_timestamp: '2024-01-01T00:00:00Z' }] } };
+      // Without waiting for news of the publish: the statement itself finds out.
+      assert.equal((await second.client.call('writeRows', { params: { view: 'facts' }, rows })).written, 1);
+      const read = await first.client.call('onlineGet', { body: { features: ['facts:n'], entities: { item: ['a'] } } });
+      assert.deepEqual(read.columns['n']?.values, [1]);
+      const deadline = Date.now() + 1_000;
+      while (!seen.includes('view facts') && Date.now() < deadline) await delay(10);
+      assert.ok(seen.includes('view facts'), seen.join());
+      assert.ok((await second.client.call('search', { query: { q: 'facts' } })).total > 0);
+      await assert.rejects(
+        second.client.call('uploadDataset', { params: { name: 'rows' }, rows: { text: 'a\n1\n', type: 'text/csv' } }),
+        (error) => error instanceof LoftError && error.code === 'lake_elsewhere',
+      );
+      assert.equal((await second.client.call('health')).stores?.offline.state, 'lake_elsewhere');
+      const log = await readFile(join(other, 'logs', 'gateway.log'), 'utf8');
+      assert.ok(!log.includes(password));
+      stop.abort();
+      await following;
+    } finally {
+      stop.abort();
+      for (const { client, gateway } of [second, first]) {
+        client.close();
+        await gateway.close();
+      }
+      await rm(other, { recursive: true, force: true });
     }
   });
 
