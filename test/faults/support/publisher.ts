@@ -6,7 +6,7 @@ import type { StoreUnderFire } from './storeUnderFire';
 
 const RETRY_PAUSE_MS = 40;
 
-export function ledger(description: string) {
+function ledger(description: string) {
   return {
     entities: [{ name: 'account', keys: { account: 'int64' } }],
     views: [
