@@ -10,19 +10,28 @@ const DUCKDB_VERSION = '1.5.5';
  * `extensions/` and `.cache/duckdb-extensions/` beside our package.json; throws an Error naming the places and the way out.
  */
 export function findExtension(name: string): string {
-  const file = `${name}.duckdb_extension`;
-  const inVersion = join(`v${DUCKDB_VERSION}`, duckDbPlatform(), file);
-  const folder = process.env['FEATURELOFT_EXTENSIONS'];
-  const root = packageRoot(__dirname);
-  const places = folder
-    ? [join(folder, file), join(folder, inVersion)]
-    : [join(root, 'extensions', file), join(root, '.cache', 'duckdb-extensions', inVersion)];
+  const places = placesOf(name);
   const found = places.find((place) => existsSync(place));
   if (found !== undefined) return found;
   throw new Error(
     `DuckDB's extension ${name} for ${duckDbPlatform()} is in none of: ${places.join(', ')}. ` +
       'In a checkout, `npm run setup` fetches it; elsewhere, set FEATURELOFT_EXTENSIONS to the folder that holds it.',
   );
+}
+
+/** Where set-up, which may still be under way, will have put an extension that is not there yet. */
+export function awaitedExtension(name: string): string {
+  return placesOf(name).at(-1) ?? '';
+}
+
+function placesOf(name: string): string[] {
+  const file = `${name}.duckdb_extension`;
+  const inVersion = join(`v${DUCKDB_VERSION}`, duckDbPlatform(), file);
+  const folder = process.env['FEATURELOFT_EXTENSIONS'];
+  const root = packageRoot(__dirname);
+  return folder
+    ? [join(folder, file), join(folder, inVersion)]
+    : [join(root, 'extensions', file), join(root, '.cache', 'duckdb-extensions', inVersion)];
 }
 
 /** The nearest folder above with a package.json: both from dist/ and from the sources that is where the package begins. */

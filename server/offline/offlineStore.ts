@@ -33,7 +33,7 @@ import {
 } from './datasets';
 import { Drain } from './drain';
 import { DrainLease } from './drainLease';
-import { findExtension } from './extensions';
+import { awaitedExtension, findExtension } from './extensions';
 import { HashedFiles } from './hashedFiles';
 import { LakeAccess } from './lakeAccess';
 import type { PageOf, PageRequest } from './page';
@@ -119,13 +119,16 @@ export function openOfflineStore(parts: {
   });
 }
 
-/** Without it the lake can't be opened, and the offline routes say so; the rest of the gateway serves. */
+/**
+ * Without it the lake can't be opened, and the offline routes say so; the rest of the gateway serves. Where it is put later,
+ * the next try to open the lake finds it.
+ */
 function ducklake(log: Log): string {
   try {
     return findExtension('ducklake');
   } catch (error) {
     log.error('no ducklake', error);
-    return '';
+    return awaitedExtension('ducklake');
   }
 }
 

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { LoftError } from '../../contract/errors';
 import { printJson } from '../../contract/json';
 import { findExtension } from '../../server/offline/extensions';
 import { WorkerProcess } from '../../server/offline/workerProcess';
@@ -42,6 +44,27 @@ describe('offline worker process', function () {
       ...(recycleBytes === undefined ? {} : { recycleBytes }),
     });
   }
+
+  it('opens the lake once the extension is there that set-up was still fetching', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'loft-extension-'));
+    const extension = join(folder, 'ducklake.duckdb_extension');
+    const on = await openTestStore({ extension });
+    try {
+      const upload = (): Promise<unknown> =>
+        on.store.uploadDataset('late', textBody('a\n1\n'), { mode: 'replace', format: 'csv' });
+      await assert.rejects(upload, (error: unknown) => {
+        assert.ok(error instanceof LoftError);
+        assert.equal(error.code, 'extension_missing');
+        assert.match(error.detail, /npm run setup/);
+        return true;
+      });
+      await copyFile(findExtension('ducklake'), extension);
+      await upload();
+    } finally {
+      await on.close();
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
 
   it('fails what it was doing with 503 when it dies, and starts again for the next request', async () => {
     const on = await openTestStore();

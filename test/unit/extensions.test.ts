@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findExtension } from '../../server/offline/extensions';
+import { awaitedExtension, findExtension } from '../../server/offline/extensions';
 
 describe('findExtension', () => {
   const before = process.env['FEATURELOFT_EXTENSIONS'];
@@ -25,6 +25,7 @@ describe('findExtension', () => {
   it('looks into FEATURELOFT_EXTENSIONS when that is set, and nowhere else', () => {
     process.env['FEATURELOFT_EXTENSIONS'] = folder;
     assert.throws(() => findExtension('ducklake'), /is in none of: .*npm run setup/);
+    assert.ok(awaitedExtension('ducklake').startsWith(folder));
     writeFileSync(join(folder, 'ducklake.duckdb_extension'), '');
     assert.equal(findExtension('ducklake'), join(folder, 'ducklake.duckdb_extension'));
   });

@@ -88,6 +88,14 @@ export class Lake {
     if (!create && !existsSync(lake.catalog)) {
       throw new LoftError(409, 'lake_missing', `There is no lake at ${lake.catalog}.`);
     }
+    if (!existsSync(request.extension)) {
+      throw new LoftError(
+        503,
+        'extension_missing',
+        `DuckDB's extension ducklake is not at ${request.extension}. In a checkout, \`npm run setup\` fetches it (\`npm start\` does so too); ` +
+          'elsewhere, start the gateway with FEATURELOFT_EXTENSIONS set to the folder that holds it.',
+      );
+    }
     const spill = join(dataDir, 'tmp', 'spill');
     await mkdir(spill, { recursive: true });
     await mkdir(dirname(lake.catalog), { recursive: true });
