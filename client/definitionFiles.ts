@@ -218,9 +218,8 @@ function refuseIfAny(problems: readonly Problem[]): void {
   if (!first) return;
   const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
   const found = first.found === undefined ? '' : `found ${first.found}, `;
-  throw new LoftError(422, 'bad_definition', `${first.path ?? ''}: ${found}${expectedOf(first)}${more}.`, {
-    problems: [...problems],
-  });
+  const words = `${first.path ?? ''}: ${found}${expectedOf(first)}${more}`;
+  throw new LoftError(422, 'bad_definition', /[.?]$/.test(words) ? words : `${words}.`, { problems: [...problems] });
 }
 
 function expectedOf({ code, expected = 'a valid definition' }: Problem): string {

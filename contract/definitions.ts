@@ -140,9 +140,14 @@ export interface Definitions {
 export function readDefinitions(raw: unknown): Definitions {
   const problems: Problem[] = [];
   checkRawNames(raw, problems);
-  if (problems.length > 0) throw refusal(problems);
+  // The schema library may lose this one, and what is left would be blamed for it.
+  if (problems.some(({ found }) => found === '"__proto__"')) throw refusal(problems);
   const parsed = DefinitionsInput.safeParse(raw);
-  if (!parsed.success) throw refusal(parsed.error.issues.map(problemOfIssue));
+  if (!parsed.success) {
+    // An unknown property of the whole has been named already.
+    const issues = parsed.error.issues.filter(({ code, path }) => code !== 'unrecognized_keys' || path.length > 0);
+    throw refusal([...problems, ...issues.flatMap(problemsOfIssue)]);
+  }
   const definitions = normalise(parsed.data);
   checkDefinitions(definitions, problems);
   if (problems.length > 0) throw refusal(problems);
@@ -168,8 +173,17 @@ function sentence(words: string): string {
   return /[.?]$/.test(words) ? words : `${words}.`;
 }
 
-function problemOfIssue(issue: z.core.$ZodIssue): Problem {
-  return { path: issue.path.join('.'), code: 'bad_definition', expected: issue.message };
+/** In our words: "found … expected …", an unknown property at its own place. */
+function problemsOfIssue(issue: z.core.$ZodIssue): Problem[] {
+  const path = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => ({
+      path: `${path}.${key}`,
+      code: 'unknown_property',
+      found: JSON.stringify(key),
+      expected: 'a property that there is',
+    }));
+  return [{ path, code: 'bad_definition', expected: issue.message.replace(/^Invalid input: expected /, '') }];
 }
 
 /** Names are checked on the raw object, because a schema library may lose a key named `__proto__`. */

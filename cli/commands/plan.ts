@@ -27,6 +27,7 @@ export const plan: Command = {
     const planned = await planFiles(client, positionals, changeOptions(values));
     context.out.result(planned, [
       ...describeChanges(planned.changes),
+      ...planned.changes.flatMap(({ sql }) => sql.flatMap((statement) => `${statement};`.split('\n'))).map(printable),
       planned.changes.length === 0
         ? `Nothing would change; the registry is at version ${planned.registryVersion}.`
         : `${count(planned.changes.length, 'change')} to registry version ${planned.registryVersion}. Publish exactly this with --plan-hash ${planned.planHash}`,

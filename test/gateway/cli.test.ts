@@ -111,6 +111,7 @@ describe('the command line', function () {
       'entity item',
       'view item_prices',
     ]);
+    assert.match((await cli('plan', definitions)).out, /^CREATE TABLE "features"\."item_prices_v1" \($/m);
     const first = await cli('publish', definitions);
     assert.equal(first.code, 0, first.err);
     assert.match(first.out, /dataset item_prices: version 1, 2 rows/);

@@ -56,7 +56,13 @@ describe('definitions', () => {
       services: [{ name: 's', features: ['ok:a', 'ok', 'ok:a'] }],
     };
     // Names of keys and features come first: they are looked at in the raw object.
-    assert.deepEqual(problemsOf(raw), [{ path: 'views.0.features', code: 'bad_name' }]);
+    assert.deepEqual(problemsOf(raw)[0], { path: 'views.0.features', code: 'bad_name' });
+    assert.equal(problemsOf(raw).length, 1 + 7);
+    const misspelt = { views: [{ ...raw.views[0], ttll: '1h', entity: undefined }], service: [] };
+    assert.deepEqual(
+      problemsOf(misspelt).map(({ path }) => path),
+      ['', 'views.0.features', 'views.0.entity', 'views.0.ttll'],
+    );
     const views = [{ ...raw.views[0], features: { a: 'double' } }, raw.views[1]];
     assert.deepEqual(problemsOf({ ...raw, views }), [
       { path: 'entities.0.keys.id', code: 'bad_key_type' },
