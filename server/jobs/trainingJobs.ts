@@ -1,14 +1,13 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import type { z } from 'zod';
 import type { JobInfo, StoredFile, TrainingJobRequest } from '../../contract/api';
 import { LoftError } from '../../contract/errors';
 import { own, parseJson, type JsonObject } from '../../contract/json';
 import type { JobTokens } from '../http/jobTokens';
 import type { Log } from '../log';
+import { hashFile } from '../offline/hashFile';
 import type { OfflineStore } from '../offline/offlineStore';
 import type { PageOf, PageRequest } from '../offline/page';
 import { JobFeed } from './jobFeed';
@@ -38,7 +37,7 @@ export interface TrainingJobsOptions {
   store: JobStore;
   offline: OfflineStore;
   tokens: JobTokens;
-  /** The folder `jobs/` of the data folder, and its path in answers. */
+  /** The folder `jobs/` of the data folder. */
   jobsDir: string;
   python: string;
   /** Where the trainer reaches this gateway. */
@@ -335,11 +334,6 @@ async function readMetrics(jobDir: string): Promise<Record<string, unknown> | un
 async function resultFiles(jobDir: string, id: string): Promise<StoredFile[]> {
   const names = (await readdir(jobDir)).filter((name) => RESULT_FILES.test(name)).sort();
   return Promise.all(
-    names.map(async (name) => {
-      const path = join(jobDir, name);
-      const hash = createHash('sha256');
-      await pipeline(createReadStream(path), hash);
-      return { file: `jobs/${id}/${name}`, sha256: hash.digest('hex'), bytes: (await stat(path)).size };
-    }),
+    names.map(async (name) => ({ file: `jobs/${id}/${name}`, ...(await hashFile(join(jobDir, name))) })),
   );
 }
