@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { link, open, rename, rm } from 'node:fs/promises';
+import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { systemCode } from './fileErrors';
 
@@ -38,6 +38,20 @@ async function withFinishedFile(file: string, text: string, use: (finished: stri
   } finally {
     await rm(finished, { force: true });
   }
+}
+
+/** Moves a whole file to its place and makes the folders on the way (0700); it is there after a power cut too. */
+export async function placeFile(whole: string, file: string): Promise<void> {
+  const handle = await open(whole, 'r+');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  const made = await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  await rename(whole, file);
+  const topmost = made === undefined ? dirname(file) : dirname(made);
+  for (let folder = dirname(file); folder.length >= topmost.length; folder = dirname(folder)) await syncFolder(folder);
 }
 
 /** A rename is durable once its folder is. Windows has no such call and needs none. */

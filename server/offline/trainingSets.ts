@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { z } from 'zod';
 import type { Column, TrainingSetInfo, TrainingSetPlan, TrainingSetRequest } from '../../contract/api';
 import { canonicalJson } from '../../contract/canonical';
@@ -9,6 +9,7 @@ import type { JsonObject } from '../../contract/json';
 import { nameProblem } from '../../contract/names';
 import { formatFeatureRef, formatViewRef } from '../../contract/references';
 import { formatValueType } from '../../contract/valueTypes';
+import { placeFile } from '../atomicFile';
 import type { Db } from '../postgres/connect';
 import type { RegistryCache } from '../registry/cache';
 import { didYouMean } from '../registry/nearNames';
@@ -254,8 +255,7 @@ async function store(
   if (standing) return standing;
   const version = await nextVersion(context.db, name);
   const file = join(context.trainingDir, name, `v${version}`, 'data.parquet');
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  await rename(unfinished, file);
+  await placeFile(unfinished, file);
   return await recordTrainingSet(
     context.db,
     {
