@@ -2,6 +2,15 @@ import { LoftError } from '../../../contract/errors';
 import type { WorkerFailure } from '../protocol';
 import { parquetError } from './stageParquet';
 
+const outOfMemory = /^Out of Memory Error|failed to allocate|could not allocate/i;
+const diskFull = /no space left|ENOSPC|disk is full|max_temp_directory_size/i;
+
+/** Whether the machine, and not what was read, is at fault. */
+export function lacksRoom(error: unknown): boolean {
+  const message = error instanceof Error ? error.message : String(error);
+  return outOfMemory.test(message) || diskFull.test(message);
+}
+
 /** An error as it crosses to the gateway. DuckDB's own words name SQL, so they go to the worker's log and not into an answer. */
 export function failureOf(error: unknown): WorkerFailure {
   const known = parquetError(error);
@@ -11,7 +20,7 @@ export function failureOf(error: unknown): WorkerFailure {
   }
   const message = known instanceof Error ? known.message : String(known);
   process.stderr.write(`${known instanceof Error ? (known.stack ?? message) : message}\n`);
-  if (/^Out of Memory Error|failed to allocate|could not allocate/i.test(message)) {
+  if (outOfMemory.test(message)) {
     return {
       status: 503,
       code: 'offline_out_of_memory',
@@ -19,7 +28,7 @@ export function failureOf(error: unknown): WorkerFailure {
         'The offline worker ran out of its memory limit. Ask for fewer columns or rows at once, or raise FEATURELOFT_WORKER_MEMORY.',
     };
   }
-  if (/no space left|ENOSPC|disk is full|max_temp_directory_size/i.test(message)) {
+  if (diskFull.test(message)) {
     return {
       status: 503,
       code: 'offline_disk_full',

@@ -5,6 +5,7 @@ import { systemCode } from '../../fileErrors';
 import { quoteName } from '../../postgres/identifiers';
 import type { BadFile } from '../protocol';
 import { underRoot } from './dataFiles';
+import { lacksRoom } from './failures';
 import { Session, type Lake } from './lake';
 
 /**
@@ -20,7 +21,11 @@ export function verifyCatalog(lake: Lake): Promise<BadFile[]> {
       const copy = join(folder, 'catalog.ducklake');
       await copyFile(catalog, copy);
       await copyFile(`${catalog}.wal`, `${copy}.wal`).catch(ignoreMissing);
-      const same = await isSame(copy, open).catch(() => false);
+      const same = await isSame(copy, open).catch((error: unknown) => {
+        // A block that can't be read throws; a lack of memory or disk does too, and says nothing about the catalog.
+        if (lacksRoom(error)) throw error;
+        return false;
+      });
       return same ? [] : [bad];
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return [{ ...bad, problem: 'missing' as const }];
