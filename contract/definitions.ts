@@ -70,11 +70,17 @@ export const DefinitionsInput = z
           name: Name,
           version: z.int().min(1).optional(),
           entity: Name,
-          ttl: z.union([z.string(), z.literal(0)]).optional(),
+          ttl: z.union([z.string(), z.literal(0)], 'a duration such as 3h').optional(),
           freshness: z.string().optional(),
           allow_future_events: z.boolean().optional(),
           source: Source.optional(),
-          features: z.record(z.string(), z.union([z.string(), z.strictObject(featureProperties)])),
+          features: z.record(
+            z.string(),
+            z.union(
+              [z.string(), z.strictObject(featureProperties)],
+              'a type such as float64, or {type, description, …}',
+            ),
+          ),
           ...common,
         }),
       )

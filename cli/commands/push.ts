@@ -33,9 +33,10 @@ export const push: Command = {
       ...(key === undefined ? {} : { headers: { 'idempotency-key': key } }),
     });
     const answer = await sent.catch((error: unknown) => {
-      if (error instanceof LoftError && error.code === 'bad_rows')
-        context.out.note('Nothing was written. --skip-bad-rows takes the good rows.');
-      throw error;
+      if (!(error instanceof LoftError) || error.code !== 'bad_rows') throw error;
+      const { status, code, detail, problems, extra } = error;
+      // The gateway speaks of its own route.
+      throw new LoftError(status, code, detail.replace('?onError=skip', '--skip-bad-rows'), { problems, extra });
     });
     context.out.result(answer, [
       `${view}: ${count(answer.written, 'row')} written, ${answer.superseded} superseded, ${answer.rejected} rejected, ${count(answer.warned, 'warning')}`,
