@@ -14,7 +14,6 @@ export interface PublishOptions {
   /** Publish only what this plan says; needed for a breaking change or a removal. */
   planHash?: string;
   remove?: string[];
-  promote?: boolean | { services: string[] };
   force?: boolean;
   /** Where source files are, if not beside their definitions. */
   sourceFolder?: string;
@@ -38,7 +37,7 @@ export interface Published {
 export async function planFiles(
   client: GatewayClient,
   paths: readonly string[],
-  options: Pick<PublishOptions, 'remove' | 'promote' | 'sourceFolder' | 'datasets'> = {},
+  options: Pick<PublishOptions, 'remove' | 'sourceFolder' | 'datasets'> = {},
 ): Promise<PlanAnswer> {
   const { definitions, sources } = await readDefinitionFiles(paths, options.sourceFolder);
   return plan(client, withDatasets(definitions, sources, options.datasets ?? {}), options);
@@ -160,14 +159,13 @@ function withDatasets(
   return { ...definitions, views };
 }
 
-type ChangeOptions = Pick<PublishOptions, 'remove' | 'promote'>;
+type ChangeOptions = Pick<PublishOptions, 'remove'>;
 
-function requestOf(definitions: WrittenDefinitions, { remove, promote }: ChangeOptions) {
+function requestOf(definitions: WrittenDefinitions, { remove }: ChangeOptions) {
   return {
     // The gateway parses it, and its words are the ones to show.
     definitions: definitions as never,
     ...(remove === undefined ? {} : { remove }),
-    ...(promote === undefined ? {} : { promote }),
   };
 }
 

@@ -5,14 +5,10 @@ import { count, printable } from '../output';
 
 export const planOptions = {
   remove: { type: 'string', multiple: true },
-  promote: { type: 'boolean' },
-  'promote-service': { type: 'string', multiple: true },
 } as const;
 
 export const planOptionsHelp = [
   '--remove NAME            also remove a view, view@v1, view:feature, entity:name or service:name (repeatable)',
-  '--promote                make staged versions current',
-  '--promote-service NAME   move a service to the current versions of what it reads (repeatable)',
 ];
 
 export const plan: Command = {
@@ -24,7 +20,7 @@ export const plan: Command = {
     const { values, positionals } = readArguments(argv, planOptions);
     if (positionals.length === 0 && !values.remove) throw new Misuse('expected at least one FILE');
     const client = await context.connect();
-    const planned = await planFiles(client, positionals, changeOptions(values));
+    const planned = await planFiles(client, positionals, values.remove ? { remove: values.remove } : {});
     context.out.result(planned, [
       ...describeChanges(planned.changes),
       ...planned.changes.flatMap(({ sql }) => sql.flatMap((statement) => `${statement};`.split('\n'))).map(printable),
@@ -35,14 +31,6 @@ export const plan: Command = {
     return EXIT.done;
   },
 };
-
-export function changeOptions(values: { remove?: string[]; promote?: boolean; 'promote-service'?: string[] }) {
-  const services = values['promote-service'];
-  return {
-    ...(values.remove ? { remove: values.remove } : {}),
-    ...(services ? { promote: { services } } : values.promote ? { promote: true } : {}),
-  };
-}
 
 export function describeChanges(changes: readonly Change[]): string[] {
   return changes.flatMap((change) => {

@@ -4,7 +4,7 @@ import { LoftError } from '../../contract/errors';
 import { join } from 'node:path';
 import { EXIT, Misuse, readArguments, type Command } from '../command';
 import { count } from '../output';
-import { changeOptions, describeChanges, planOptions, planOptionsHelp } from './plan';
+import { describeChanges, planOptions, planOptionsHelp } from './plan';
 
 export const publish: Command = {
   name: 'publish',
@@ -28,7 +28,7 @@ export const publish: Command = {
     const { out } = context;
     try {
       const published = await publishFiles(client, positionals, {
-        ...changeOptions(values),
+        ...(values.remove ? { remove: values.remove } : {}),
         ...(values['plan-hash'] === undefined ? {} : { planHash: values['plan-hash'] }),
         ...(values.force ? { force: true } : {}),
         load: !values['no-load'],
