@@ -8,6 +8,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { openDataFolder, type DataFolder } from './dataFolder';
 import { proofOf, readOwnDiscovery } from './discoveryFile';
 import { startGateway, type GatewayOptions, type RunningGateway } from './gateway';
+import { defaultPython } from './jobs/defaultPython';
 
 /** A first gateway that starts may have to initialise Postgres, or replay its log after a crash. */
 const FIRST_READY_TIMEOUT_MS = 300_000;
@@ -73,9 +74,7 @@ async function readServeArguments(argv: string[], env = process.env): Promise<Se
     dataDir: data,
     host,
     port,
-    python: pythonPath(
-      values.python ?? env['FEATURELOFT_PYTHON'] ?? (process.platform === 'win32' ? 'python' : 'python3'),
-    ),
+    python: pythonPath(values.python ?? env['FEATURELOFT_PYTHON'] ?? defaultPython()),
     ...(postgres === undefined ? {} : { postgres }),
   };
 }

@@ -1,7 +1,7 @@
 import { findGateway, readDiscovery } from '../../client/discovery';
 import { GatewayClient } from '../../client/gatewayClient';
 import { EXIT, namedPositionals, readArguments, type Command } from '../command';
-import { table } from '../output';
+import { count, table } from '../output';
 
 /** An outbox this old means that nobody brings pushed rows to the offline store. */
 const OLD_OUTBOX_SECONDS = 300;
@@ -41,7 +41,7 @@ export const doctor: Command = {
           ['online store', `${stores?.online.state}${stores?.online.embedded ? ' (embedded Postgres)' : ''}`],
           ['offline store', `${stores?.offline.state} (${stores?.offline.lake})`],
           ['registry', `version ${health.registryVersion}, ${health.search?.features} features searchable`],
-          ['outbox', `${outbox?.rows} rows in ${outbox?.chunks} chunks`],
+          ['outbox', `${count(outbox?.rows ?? 0, 'row')} in ${count(outbox?.chunks ?? 0, 'chunk')}`],
         ],
       ),
       ...(advice.length === 0 ? ['All is well.'] : advice),
