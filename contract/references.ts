@@ -16,6 +16,11 @@ export function parseFeatureRef(text: string): FeatureReference {
     throw new FormError('feature reference', text, `view:feature or view@v2:feature${hint(text)}`);
   }
   const view = readView(viewText, 'feature reference', text);
+  const [bare = '', pinned] = feature.split(/@(?=v[1-9]\d{0,9}$)/);
+  if (pinned !== undefined && view.version === undefined && nameProblem(bare, 'feature') === undefined) {
+    const meant = `${viewText}@${pinned}:${bare}`;
+    throw new FormError('feature reference', text, `view:feature or view@v2:feature. Did you mean ${meant}?`);
+  }
   const problem = nameProblem(feature, 'feature');
   if (problem) throw new FormError('feature reference', text, problem);
   return { ...view, feature };

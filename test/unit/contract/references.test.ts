@@ -22,6 +22,8 @@ describe('references', () => {
     ['weather', /expected view:feature/],
     ['weather.temp', /Did you mean weather:temp\?/],
     ['weather__temp', /Did you mean weather:temp\?/],
+    ['weather:temp@v2', /Did you mean weather@v2:temp\?/],
+    ['weather@v1:temp@v2', /this one has/],
     ['weather:temp:max', /expected view:feature/],
     [':temp', /this one is empty/],
     ['weather:', /this one is empty/],
