@@ -187,13 +187,32 @@ function serveLineOf(line: string): ServeLine | undefined {
   }
 }
 
+const reasons: Record<string, string> = {
+  EACCES: 'this account may not write there',
+  EPERM: 'this account may not write there',
+  EROFS: 'it is on a read-only file system',
+  EEXIST: 'it is a file',
+  ENOTDIR: 'a part of its path is a file',
+  ENOSPC: 'the disk is full',
+};
+
+async function openLogFile(folder: string, file: string): Promise<FileHandle> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  return open(file, 'a+', 0o600);
+}
+
 /** The log is a file, not a pipe: the gateway goes on writing after this process has ended. */
 async function openLog(dir: string): Promise<{ file: string; handle: FileHandle; newLines(): Promise<string[]> }> {
   const folder = join(dir, LOGS_FOLDER);
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   const file = join(folder, START_LOG);
-  const handle = await open(file, 'a+', 0o600);
+  const handle = await openLogFile(folder, file).catch((error: NodeJS.ErrnoException) => {
+    throw new LoftError(
+      500,
+      'data_folder_forbidden',
+      `${dir} can't be used as the data folder: ${reasons[error.code ?? ''] ?? error.message}. Name another one with --data or FEATURELOFT_DATA.`,
+      { cause: error },
+    );
+  });
   let position = (await handle.stat()).size;
   if (position > MAX_LOG_BYTES) {
     await handle.truncate(0);

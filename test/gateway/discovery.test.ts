@@ -196,6 +196,13 @@ describe('finding and starting a gateway', () => {
     );
   });
 
+  it('says in words why a folder can’t be used', async () => {
+    await assert.rejects(
+      startGateway({ dir: gatewayPath, gatewayPath }),
+      /a part of its path is a file\. Name another/,
+    );
+  });
+
   it('stops one in order', async () => {
     const found = await start();
     await stopGateway(found);
