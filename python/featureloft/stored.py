@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(ABC):
     """Rows that the store keeps. Each `to_…` downloads them anew; keep the result rather than call it twice."""
 
     name: str
@@ -62,13 +63,9 @@ class Table:
 
     to_df = to_pandas
 
+    @abstractmethod
     def _download(self) -> bytes:
-        path = path_of(self._kind(), self.name, "data")
-        headers = {"Accept": PARQUET}
-        return self._connection.get(path, {"version": self.version}, headers=headers, seconds=LONG_SECONDS).body
-
-    def _kind(self) -> str:
-        raise NotImplementedError
+        """The Parquet file's bytes."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +78,17 @@ class Dataset(Table):
     def of(cls, info: Mapping[str, Any], connection: Connection) -> Dataset:
         return cls(**_common(info, connection), sha256=info["sha256"])
 
-    def _kind(self) -> str:
-        return "datasets"
+    def _download(self) -> bytes:
+        path = path_of("datasets", self.name, "data")
+        headers = {"Accept": PARQUET}
+        return self._connection.get(path, {"version": self.version}, headers=headers, seconds=LONG_SECONDS).body
 
 
 @dataclass(frozen=True)
 class TrainingSet(Table):
     """One version of a training set: the spine's columns, then the features as asked. It never changes.
 
-    `id` is the SHA-256 of all that it was made from and of its content: the same inputs give the same id anywhere.
+    `id` is the SHA-256 of all that it was made from and of its content: the same inputs give the same id.
     """
 
     id: str = ""
@@ -126,11 +125,8 @@ class TrainingSet(Table):
             raise LoftError("training_set_changed", f"{words} found SHA-256 {found}, expected {expected}.")
 
     def _download(self) -> bytes:
-        path = path_of(self._kind(), self.name, self.version, "data")
+        path = path_of("training-sets", self.name, self.version, "data")
         return self._connection.get(path, headers={"Accept": PARQUET}, seconds=LONG_SECONDS).body
-
-    def _kind(self) -> str:
-        return "training-sets"
 
 
 @dataclass(frozen=True)
