@@ -1,19 +1,8 @@
 import assert from 'node:assert/strict';
-import { LoftError } from '../../contract/errors';
 import { parseJson } from '../../contract/json';
 import { MAX_KEYS } from '../../server/online/readKeys';
 import { planRead } from '../../server/online/readPlan';
-import { jsonRows, ndjsonRowsOf, onlineStore, type OnlineStore } from './support/onlineStore';
-
-async function refusalOf(work: Promise<unknown>): Promise<LoftError> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof LoftError) return error;
-    throw error;
-  }
-  throw new Error('expected a refusal');
-}
+import { jsonRows, ndjsonRowsOf, onlineStore, refusalOf, type OnlineStore } from './support/onlineStore';
 
 const flights = {
   entities: [

@@ -1,24 +1,14 @@
 import assert from 'node:assert/strict';
 import { createHash, randomUUID } from 'node:crypto';
-import { LoftError } from '../../contract/errors';
+import type { LoftError } from '../../contract/errors';
 import { requestHash, type Idempotency } from '../../server/online/idempotency';
 import { outboxStatus } from '../../server/online/outboxStatus';
-import { jsonRows, ndjsonRowsOf, onlineStore, type OnlineStore } from './support/onlineStore';
+import { jsonRows, ndjsonRowsOf, onlineStore, refusalOf, type OnlineStore } from './support/onlineStore';
 
 const weather = {
   entities: [{ name: 'airport', keys: { origin: 'string' } }],
   views: [{ name: 'weather', entity: 'airport', features: { temp: 'float64', wind: 'int64' } }],
 };
-
-async function refusalOf(work: Promise<unknown>): Promise<LoftError> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof LoftError) return error;
-    throw error;
-  }
-  throw new Error('expected a refusal');
-}
 
 /** More than one statement writes. */
 const MANY = 3_000;

@@ -2,6 +2,7 @@ import { gunzipSync } from 'node:zlib';
 import { Readable } from 'node:stream';
 import type { OnlineAnswer, WriteAnswer } from '../../../contract/api';
 import type { Cell } from '../../../contract/cells';
+import { LoftError } from '../../../contract/errors';
 import { readJsonRows } from '../../../server/online/decode/jsonRows';
 import { ndjsonRows } from '../../../server/online/decode/ndjsonRows';
 import type { RowSource } from '../../../server/online/decode/rowSource';
@@ -98,4 +99,14 @@ export function ndjsonRowsOf(rows: Iterable<string>): RowSource {
 
 function* asBuffers(rows: Iterable<string>): Generator<Buffer, void> {
   for (const row of rows) yield Buffer.from(`${row}\n`);
+}
+
+export async function refusalOf(work: Promise<unknown>): Promise<LoftError> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof LoftError) return error;
+    throw error;
+  }
+  throw new Error('expected a refusal');
 }
